@@ -1,0 +1,1 @@
+"""Reference trainer for constitutional on-policy self-distillation and its neighbours."""
