@@ -1,0 +1,1 @@
+"""Judges: verdicts on (prompt, answer) pairs, free of Inspect so that scorers and training rewards share them."""
