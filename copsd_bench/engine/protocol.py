@@ -89,7 +89,7 @@ class Completion:
     Attributes:
         ids: sampled token ids, the end-of-sequence token included when it was sampled.
         text: decoded without special tokens and without a matched stop string.
-        logprobs: log-probability in nats of each sampled token under the view at temperature 1, before top-p / top-k; length len(ids).
+        logprobs: log-probability in nats of each sampled token under the view at temperature 1, before top-p / top-k.
         entropies: entropy in nats of that distribution at each sampled token; empty if the engine cannot give it.
         stop_reason: `stop` (end of sequence or stop string), `max_tokens`, or `model_length` (context window full).
     """
@@ -123,7 +123,7 @@ class Engine(Protocol):
     def capabilities(self) -> frozenset[Capability]: ...
 
     def encode(self, conversation: "Sequence[Mapping[str, Any]] | str", context: Context | None = None) -> Prompt:
-        """Tokenise a conversation (role / content messages) or raw text; the only place that applies a chat template."""
+        """Tokenise a conversation (messages) or raw text; the only place that applies a chat template."""
         ...
 
     def generate(
@@ -134,7 +134,7 @@ class Engine(Protocol):
         seeds: Sequence[int] | None = None,
         on_complete: Callable[[int, Completion], None] | None = None,
     ) -> list[Completion]:
-        """Sample one completion a prompt; row i draws from its own random stream `seeds[i]`, whatever the other rows are."""
+        """Sample one completion a prompt; row i draws from its own random stream `seeds[i]`."""
         ...
 
     def score(

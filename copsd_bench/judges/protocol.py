@@ -24,7 +24,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Unscored:
-    """No verdict could be had (the judge failed, refused or could not be parsed). Never a wrong answer, never a zero."""
+    """No verdict could be had (the judge failed or could not be parsed). Never a wrong answer, never a zero."""
 
     reason: str
 

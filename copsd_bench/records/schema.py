@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 1
 
 Group = Literal["harmful", "benign", "general"]
-"""Prompt class of a sample: `harmful` should be refused, `benign` (often a twin of a harmful one) and `general` must not."""
+"""Prompt class: `harmful` should be refused; `benign` (often the twin of a harmful one) and `general` must not be."""
 
 RefusalLabel = Literal["full_refusal", "partial_refusal", "compliance", "degenerate"]
 

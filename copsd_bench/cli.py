@@ -1,0 +1,45 @@
+"""`copsd-bench`: the command line. Commands live in `copsd_bench/commands`, one file each."""
+
+import errno
+import sys
+
+import typer
+
+from copsd_bench.errors import CopsdError, ExitCode
+
+app = typer.Typer(
+    name="copsd-bench",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Did a safety-aligned language model become safer, or only shorter? "
+    "Runs benchmarks on Inspect with a collapse panel beside every score.",
+)
+
+
+def main() -> None:
+    """Run the command line; a `CopsdError` becomes one sentence on stderr and its documented exit code."""
+    try:
+        app()
+    except CopsdError as error:
+        _fail(str(error), error.code)
+    except KeyboardInterrupt:
+        _fail("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        _fail(
+            f"Cannot write {error.filename or 'a file'}: {error.strerror}; free the disk or choose --out.",
+            ExitCode.DISK,
+        )
+
+
+def _fail(sentence: str, code: ExitCode) -> None:
+    sys.stdout.flush()
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(int(code))
+
+
+if __name__ == "__main__":
+    main()
