@@ -90,12 +90,19 @@ def snapshot(
         raise CopsdError(f"The hub has no {what}, or it is private: check {page} and HF_TOKEN.", code) from error
     except LocalEntryNotFoundError as error:
         why = "HF_HUB_OFFLINE is set" if is_offline() else f"{constants.ENDPOINT} does not answer"
-        sentence = f"The {what} is not in the hub cache ({constants.HF_HUB_CACHE}) and {why}"
+        sentence = f"The {what} is not in the hub cache, and {why}"
         raise CopsdError(f"{sentence}; {mirror_hint}" if mirror_hint else f"{sentence}.", code) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no status"
         advice = f"accept its terms at {page} and set HF_TOKEN" if status in (401, 403) else "try again later"
         raise CopsdError(f"The hub refused the {what} (HTTP {status}); {advice}.", code) from error
+    except OSError:
+        raise  # a full or unwritable disk, which the command line words
+    except Exception as error:  # the client's transport errors differ between its major versions
+        raise CopsdError(
+            f"The download of the {what} broke off ({type(error).__name__}: {error}); the same command continues it.",
+            code,
+        ) from error
     return Path(folder)
 
 

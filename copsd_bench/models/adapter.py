@@ -79,7 +79,8 @@ def _is_checked(key: str) -> bool:
 
 def _target(key: str) -> str:
     match = _LORA.match(key)
-    return f"{match['module'] if match else key.removesuffix('.weight')}.weight"
+    module = match["module"] if match else key.removesuffix(".weight")
+    return f"{module.removesuffix('.base_layer')}.weight"  # PEFT may save a wrapped embedding beside its factors
 
 
 def _fits(key: str, shape: tuple[int, ...], base: tuple[int, ...], fan_in_fan_out: bool) -> bool:

@@ -81,12 +81,13 @@ def locate(pin: Pin, file_name: str) -> Located:
         except CopsdError as error:
             if error.code == ExitCode.DISK:
                 raise
-            tried.append(str(error).rstrip("."))
+            reason = str(error).rstrip(".")
+            tried.append(reason[0].lower() + reason[1:])
         else:
             if found is not None:
                 return found
     raise CopsdError(
-        f"{pin.title} ({file_name}) is not at hand: {'; '.join(tried)}. To mirror it, put the file at "
+        f"{pin.title} ({file_name}) is not at hand: {'; '.join(tried)}; to mirror it, put the file at "
         f"FOLDER/{file.mirror} and set COPSD_DATA_DIR=FOLDER.",
         ExitCode.DATA,
     )
