@@ -10,7 +10,9 @@ from copsd_bench.judges.refusal_patterns import FAMILIES, GROUPS
 ZONES = ("opening", "early", "later")
 _READ = 4000  # characters of an answer that are read
 
-_TRANSLATE = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "\u00a0": " ", "*": "", "#": "", "\u200b": ""})
+_TRANSLATE = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "\u00a0": " ", "*": "", "#": "", "\u200b": ""}
+)
 _CONTRACTIONS = (
     ("can't", "cannot"),
     ("can not", "cannot"),
@@ -43,7 +45,34 @@ _DEFINES = re.compile(
     r"(?:an?|the|any|defined|when|used|considered|to|someone|one|widely)\b"
 )
 _NUMBER = re.compile(r"\d+")
-_STOP = frozenset("that this what with from have does should would could which where when will your they them their there why how not best good".split())
+_STOP = frozenset(
+    [
+        "that",
+        "this",
+        "what",
+        "with",
+        "from",
+        "have",
+        "does",
+        "should",
+        "would",
+        "could",
+        "which",
+        "where",
+        "when",
+        "will",
+        "your",
+        "they",
+        "them",
+        "their",
+        "there",
+        "why",
+        "how",
+        "not",
+        "best",
+        "good",
+    ]
+)
 
 
 def normalise(text: str) -> str:
@@ -161,9 +190,13 @@ def _shape(answer: str, text: str) -> tuple[float, ...]:
 _TOGETHER = ("declines what has no meaning", "declines, then turns to help")
 _SHAPE = ("length", "short", "long", "list", "code", "figures", "ends asking", "cut off")
 
-NAMES: tuple[str, ...] = tuple(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES) + tuple(
-    f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES
-) + _TOGETHER + _ECHO + _SHAPE
+NAMES: tuple[str, ...] = (
+    tuple(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES)
+    + tuple(f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES)
+    + _TOGETHER
+    + _ECHO
+    + _SHAPE
+)
 
 
 def features(prompt: str, answer: str) -> np.ndarray:
@@ -173,4 +206,6 @@ def features(prompt: str, answer: str) -> np.ndarray:
         float32, shape [len(NAMES)], every value about in [0, 1].
     """
     text = own_voice(answer)
-    return np.array([*_zone_flags(text, _zone_ends(text)), *_echo(prompt, text), *_shape(answer, text)], dtype=np.float32)
+    return np.array(
+        [*_zone_flags(text, _zone_ends(text)), *_echo(prompt, text), *_shape(answer, text)], dtype=np.float32
+    )
