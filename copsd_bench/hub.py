@@ -89,7 +89,13 @@ def snapshot(
     except RepositoryNotFoundError as error:
         raise CopsdError(f"The hub has no {what}, or it is private: check {page} and HF_TOKEN.", code) from error
     except LocalEntryNotFoundError as error:
-        why = "HF_HUB_OFFLINE is set" if is_offline() else f"{constants.ENDPOINT} does not answer"
+        cause = error.__cause__
+        if is_offline():
+            why = "HF_HUB_OFFLINE is set"
+        elif isinstance(cause, HfHubHTTPError):
+            why = f"{constants.ENDPOINT} answers HTTP {cause.response.status_code}"
+        else:
+            why = f"{constants.ENDPOINT} does not answer"
         sentence = f"The {what} is not in the hub cache, and {why}"
         raise CopsdError(f"{sentence}; {mirror_hint}" if mirror_hint else f"{sentence}.", code) from error
     except HfHubHTTPError as error:

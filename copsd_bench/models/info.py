@@ -31,7 +31,7 @@ def describe(model: ResolvedModel) -> dict[str, str]:
         "runs as": f"{dtype} ({why})",
         "context": f"{text.get('max_position_embeddings', 'unknown')} tokens",
         "vocabulary": f"{text.get('vocab_size', 'unknown')} tokens",
-        "end of sequence": _end_of_sequence(model.path, text, model.trust_remote_code),
+        "end of sequence": _end_of_sequence(model.path, text),
     }
     if model.adapter is not None:
         facts |= _adapter_facts(model.adapter, model.adapter_digest or "")
@@ -43,16 +43,18 @@ def count_parameters(folder: Path) -> int:
     return sum(math.prod(shape) for shape in tensor_shapes(weight_files(folder)).values())
 
 
-def _end_of_sequence(folder: Path, config: dict[str, Any], trust_remote_code: bool) -> str:
-    from transformers import AutoTokenizer
-
+def _end_of_sequence(folder: Path, config: dict[str, Any]) -> str:
     generation = folder / "generation_config.json"
     ids = (read_json(generation) if generation.is_file() else config).get("eos_token_id")
     if ids is None:
         return "none"
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     wanted = ids if isinstance(ids, list) else [ids]
-    return ", ".join(f"{tokenizer.convert_ids_to_tokens(i)} ({i})" for i in wanted)
+    if not (folder / "tokenizer.json").is_file():
+        return ", ".join(map(str, wanted))
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return ", ".join(f"{tokenizer.id_to_token(i)} ({i})" for i in wanted)
 
 
 def _adapter_facts(adapter: Path, digest: str) -> dict[str, str]:
