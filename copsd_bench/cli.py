@@ -6,6 +6,9 @@ import sys
 import typer
 
 from copsd_bench.commands import data, models
+from copsd_bench.commands.check import check
+from copsd_bench.commands.compare import compare
+from copsd_bench.commands.leaderboard import leaderboard
 from copsd_bench.errors import CopsdError, ExitCode
 
 app = typer.Typer(
@@ -19,6 +22,10 @@ app = typer.Typer(
 )
 app.add_typer(data.app)
 app.add_typer(models.app)
+
+app.command("compare")(compare)
+app.command("check")(check)
+app.command("leaderboard")(leaderboard)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@
 | rate | Wilson; with epochs on the effective sample size of Korn and Graubard (1998) |
 | mean | Student t; with epochs the cluster-robust (CR1) standard error |
 | median, quantile | bootstrap over items |
-| paired difference of numbers in [0, 1] | Bonett and Price (2012): Wald after adding one pair each way |
+| paired difference of rates (values 0 or 1) | Bonett and Price (2012): Wald after adding one pair each way |
 | other paired differences, ratios | paired bootstrap over items |
 
 Bootstrap intervals are percentiles, widened for small samples after Hesterberg (2015, "What Teachers Should Know about
@@ -128,18 +128,18 @@ def paired_difference(
 ) -> Estimate:
     """Mean over items of `other - base`, each averaged over its epochs. Items scored on one side only are unscored.
 
-    Args:
-        unit: `fraction` promises values in [0, 1], and the interval is Bonett and Price's, which stays honest when no
-            item differs (a bootstrap would then claim certainty); any other unit takes the paired bootstrap.
+    Where every value is 0 or 1 the interval is Bonett and Price's, which stays honest when no item differs (a bootstrap
+    would then claim certainty); otherwise it is the paired bootstrap.
     """
     x, y, unscored = _item_means(base, other)
     n = len(x)
-    method = "bonett-price" if unit == "fraction" else "bootstrap"
+    binary = all(value in (0, 1) for side in (base, other) for values in side.values() for value in values)
+    method = "bonett-price" if binary else "bootstrap"
     if not n:
         return Estimate(value=None, n=0, n_unscored=unscored, method=method, unit=unit)
     d = y - x
     value = float(d.mean())
-    if unit == "fraction":
+    if binary:
         padded = np.concatenate([d, [1.0, -1.0]])
         stderr = float(padded.std() / len(padded) ** 0.5)
         centre, half = float(padded.mean()), _z() * stderr

@@ -98,7 +98,7 @@ def _migrate(payload: dict[str, Any], path: Path) -> dict[str, Any]:
     version = payload["schema_version"]
     if version > SCHEMA_VERSION:
         raise CopsdError(
-            f"Record {path} follows schema {version}, newer than schema {SCHEMA_VERSION} of this version; upgrade copsd."
+            f"Record {path} follows schema {version}, newer than this version's schema {SCHEMA_VERSION}; upgrade copsd."
         )
     while version < SCHEMA_VERSION:
         if version not in MIGRATIONS:
