@@ -76,7 +76,6 @@ _SET_ASIDE = re.compile(
 _JOINED = re.compile(r"\s*(?:,?\s*\b(?:or|and|and/or)\b|/)\s*", re.IGNORECASE)
 _OPENS_ALONE = re.compile(r"\s*(?:$|[\n.,:;!?)–—-])")
 _POLAR = {"yes", "no", "true", "false"}
-_NO_ONE = re.compile(r"\s+one\b", re.IGNORECASE)
 
 
 def last_number(text: str) -> Fraction | None:
@@ -145,7 +144,7 @@ class _Options:
     def _as_pattern(name: str) -> str:
         if len(name) == 1 and name.isalpha():
             return rf"(?-i:{name.upper()})" + (r"(?!['’]|\s+[a-z])" if name.upper() in "AI" else "")
-        return re.escape(name)
+        return re.escape(name) + (r"(?!\s+one\b)" if name.casefold() == "no" else "")
 
     def mentions(self, text: str) -> list[tuple[int, int, bool]]:
         """(start, end, worth) of each stated option, in order."""
@@ -180,8 +179,8 @@ class _Options:
         if not mentions or mentions[0][0] != 0:
             return None
         end = mentions[0][1]
-        polar = text[:end].casefold() in _POLAR and not _NO_ONE.match(text[end:])
-        return self.settled(text) if polar or _OPENS_ALONE.match(text[end:]) else None
+        alone = text[:end].casefold() in _POLAR or _OPENS_ALONE.match(text[end:])
+        return self.settled(text) if alone else None
 
 
 def check(item_check: NumberCheck | ChoiceCheck | InstructionCheck, answer: str) -> bool:
