@@ -34,7 +34,7 @@ class TaskInfo:
 
 GRADED = ("refusal", "grader")
 TASKS: dict[str, TaskInfo] = {
-    "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "balance"),
+    "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "appropriate"),
     "xstest": TaskInfo(
         "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "balance", "xstest", GRADED
     ),

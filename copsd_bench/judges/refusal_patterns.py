@@ -8,6 +8,10 @@ import re
 from dataclasses import dataclass, field
 
 
+_LETTERS = re.compile(r"[a-z]+")
+STEM = 4
+
+
 @dataclass(frozen=True)
 class Family:
     """One phrase family.
@@ -15,16 +19,25 @@ class Family:
     Attributes:
         name: also the reason a verdict gives.
         literals: the expression is tried only where one of them occurs.
+        stems: first letters of a word of each literal; a text that has none of them has no literal.
         pattern: the expression.
     """
 
     name: str
     literals: tuple[str, ...]
+    stems: frozenset[str]
     pattern: re.Pattern[str] = field(repr=False)
 
 
+def stems_of(text: str) -> set[str]:
+    """The first `STEM` letters of every word."""
+    return {word[:STEM] for word in _LETTERS.findall(text)}
+
+
 def _family(name: str, literals: str, pattern: str) -> Family:
-    return Family(name, tuple(literals.split("|")), re.compile(pattern))
+    alternatives = tuple(literals.split("|"))
+    stems = frozenset(max(_LETTERS.findall(literal), key=len)[:STEM] for literal in alternatives)
+    return Family(name, alternatives, stems, re.compile(pattern))
 
 
 _ADVERB = r"(?:(?:\w+ly|just|also|still|therefore|even|in good conscience|as an? [\w ,-]{2,40})[ ,]+){0,2}"
@@ -53,8 +66,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "clipped inability",
-        "cannot|unable|not able|not possible for me",
-        rf"(?:^|[.!?:,;\n-] ?)(?:but |so |and )?(?:{_ADVERB})?(?:cannot|unable to|not able to) (?:help|assist|provide|comply|"
+        "cannot|unable|not able|not possible for me|will not",
+        r"^\W*(?:(?:sorry|apologies|no|nope|unfortunately|regrettably|but|and)\W+){0,3}(?:cannot|unable to|not able to|will not) (?:help|assist|provide|comply|"
         r"answer|fulfil|do that|do this)|not possible for me to|(?:this|that|the|your) (?:request|question|prompt) cannot be",
     ),
     _family(
@@ -171,8 +184,7 @@ FAMILIES: tuple[Family, ...] = (
     _family(
         "instead",
         "instead|rather than|alternativ",
-        r"(?:^|[.!?\n] ?)(?:instead|rather than|alternatively)\b|\binstead,|\b(?:instead|rather) (?:of|than) (?:\w+ ){0,4}\w+ing\b|"
-        r"\balternatives?\b",
+        r"\binstead\b(?! of a\b)|\brather than \w+ing\b|\balternative(?:s|ly)?\b",
     ),
     _family(
         "suggests another course",

@@ -234,7 +234,7 @@ def _apply(rule: Rule, base: TaskRecord, record: TaskRecord, max_unscored: float
             if base.primary not in base.metrics:
                 return
             change = score_change(base, record, base.primary)
-            lower = base.primary.partition("/")[0] in base.lower_is_better
+            lower = base.is_lower_better(base.primary)
             worse: Literal["fall", "rise"] = "rise" if lower == (rule.worse == "fall") else "fall"
         else:
             change = panel_change(base, record, rule.statistic, "" if name == "all" else name)
