@@ -11,9 +11,7 @@ from copsd_bench.judges.refusal_patterns import FAMILIES, GROUPS, stems_of
 ZONES = ("opening", "early", "later")
 _HEAD, _TAIL = 2000, 400  # characters read of a long answer: its start, and its end where late refusals stand
 
-_TRANSLATE = str.maketrans(
-    {"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "\u00a0": " ", "*": "", "#": "", "\u200b": ""}
-)
+_TRANSLATE = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "\u00a0": " ", "*": "", "#": "", "\u200b": ""})
 _CONTRACTIONS = (
     ("can't", "cannot"),
     ("can not", "cannot"),
@@ -47,34 +45,7 @@ _DEFINES = re.compile(
     r"(?:an?|the|any|defined|when|used|considered|to|someone|one|widely)\b"
 )
 _NUMBER = re.compile(r"\d+")
-_STOP = frozenset(
-    [
-        "that",
-        "this",
-        "what",
-        "with",
-        "from",
-        "have",
-        "does",
-        "should",
-        "would",
-        "could",
-        "which",
-        "where",
-        "when",
-        "will",
-        "your",
-        "they",
-        "them",
-        "their",
-        "there",
-        "why",
-        "how",
-        "not",
-        "best",
-        "good",
-    ]
-)
+_STOP = frozenset("that this what with from have does should would could which where when will your they them their there why how not best good".split())
 
 
 def normalise(text: str) -> str:
@@ -229,14 +200,6 @@ _TOGETHER = ("declines what has no meaning", "declines, then turns to help")
 _SHAPE = ("length", "short", "long", "list", "code", "figures", "ends asking", "cut off")
 
 NAMES: tuple[str, ...] = (
-<<<<<<< HEAD
-    tuple(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES)
-    + tuple(f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES)
-    + _TOGETHER
-    + _ECHO
-    + _SHAPE
-)
-=======
     *(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES),
     "declines at the end",
     *_ECHO,
@@ -245,7 +208,6 @@ NAMES: tuple[str, ...] = (
     *_TOGETHER,
 )
 """Names of the features, in the order of the columns."""
->>>>>>> judge
 
 
 def features(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
@@ -263,11 +225,5 @@ def features(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
 
 def _single(prompt: str, answer: str) -> list[float]:
     text = own_voice(answer)
-<<<<<<< HEAD
-    return np.array(
-        [*_zone_flags(text, _zone_ends(text)), *_echo(prompt, text), *_shape(answer, text)], dtype=np.float32
-    )
-=======
     ends = _zone_ends(text)
     return _phrases(text, ends) + _echo(prompt, text[: ends[0]]) + _shape(answer, text)
->>>>>>> judge

@@ -267,9 +267,7 @@ FAMILIES: tuple[Family, ...] = (
         r"\bi (?:will|can) (?:still |certainly |gladly |however )?(?:provide|give|offer) (?:you )?(?:with )?(?:an? |some |the )?(?:response|answer|factual|general|overview|brief|"
         r"information|insight)",
     ),
-    _family(
-        "gives reasons", "because|due to|since|reason", r"\bbecause\b|\bdue to\b|\breasons? (?:why|is|are|for|include)"
-    ),
+    _family("gives reasons", "because|due to|since|reason", r"\bbecause\b|\bdue to\b|\breasons? (?:why|is|are|for|include)"),
     _family(
         "addresses the reader's steps",
         "you can|you may|you should|make sure|be sure|try |you will need|you need|you could",
