@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,22 +94,24 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
     on_start()
     config = planned.config
     overrides = {"max_tokens": config.max_tokens, "temperature": config.temperature, "top_p": config.top_p}
-    with _log_folder(planned.log_dir):
-        success, headers = eval_set(
-            planned.tasks,
-            log_dir=str(planned.log_dir),
-            model=model,
-            model_roles=roles,
-            limit=config.limit,
-            epochs=config.epochs,
-            retry_attempts=0,
-            log_buffer=1,
-            log_realtime=False,
-            log_dir_allow_dirty=True,
-            max_tasks=1,
-            display=config.display,
-            **{name: value for name, value in overrides.items() if value is not None},
-        )
+    planned.log_dir.mkdir(parents=True, exist_ok=True)
+    success, headers = eval_set(
+        planned.tasks,
+        log_dir=str(planned.log_dir),
+        model=model,
+        model_roles=roles,
+        limit=config.limit,
+        epochs=config.epochs,
+        retry_attempts=0,
+        log_buffer=1,
+        log_realtime=False,
+        log_dir_allow_dirty=True,
+        max_tasks=1,
+        # Inspect would otherwise start with few and grow: a local batch wants all its rows at once.
+        max_connections=None if planned.spec is None else model.api.max_connections(),
+        display=config.display,
+        **{name: value for name, value in overrides.items() if value is not None},
+    )
     if not success:
         raise _failure(headers, planned)
     return _record(planned, headers, command, time.monotonic() - started)
@@ -263,20 +264,6 @@ def _identity(config: RunConfig, tasks: "list[Task]", model: ModelInfo, constitu
         ],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-class _log_folder:
-    """Make the log folder, and turn Inspect's log file errors into one sentence."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("INSPECT_LOG_LEVEL", "warning")
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:

@@ -5,8 +5,6 @@ import re
 _LONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts written without spaces: each character is a word
 _WORD = re.compile(rf"[{_LONE}]|[^\W_{_LONE}]+(?:['’][^\W_{_LONE}]+)*")
 _MARKER = re.compile(r"^[ \t]*(?:\d+[.):]|[-*•+])[ \t]+", re.MULTILINE)
-_LAST_SIGNS = re.compile(r"[\W\d_]+\Z")
-_COUNTER = re.compile(r"[\d\n]")
 _SPACE = re.compile(r"\s+")
 
 LOOP_WORDS = 20
@@ -52,11 +50,7 @@ def loops(text: str) -> bool:
     count up meanwhile), and a tail that only alternates sentences said before. The end may cut the last repeat short.
     Similar line starts, refrains, tables and code are not loops: their content changes.
     """
-    # Whatever repeats until the end brings its last letters back again and again: a cheap exit for nearly every text.
-    end = _COUNTER.split(_LAST_SIGNS.sub("", text[-200:])[-8:])[-1]
-    if text.count(end) >= 3 and (_character_loop(text) or _word_loop(words(_MARKER.sub("", text)))):
-        return True
-    return _drifts(text)
+    return _character_loop(text) or _word_loop(words(_MARKER.sub("", text))) or _drifts(text)
 
 
 def _ngrams(items: list[str], n: int) -> list[tuple[str, ...]]:
@@ -81,19 +75,23 @@ def _word_loop(all_words: list[str]) -> bool:
     tail = all_words[-_WINDOW:]
     # The token limit may cut the last word: a loop shows with or without it.
     for end in (tail, tail[:-1]):
-        if len(end) < LOOP_WORDS:
+        # Cheap exit: in a loop of enough words the last three words were said before, and not only once.
+        if len(end) < LOOP_WORDS or sum(gram == tuple(end[-3:]) for gram in _ngrams(end, 3)) < 3:
             continue
         for period, covered in _period_runs(end):
-            if covered < LOOP_WORDS or covered < (3 if period >= _SHORT_UNIT else 6) * period:
-                continue
-            if any(any(c.isalpha() for c in word) for word in end[-period:]):
-                return True  # rows of figures alone are no loop: tables and matrices do that
+            unit = end[-period:]
+            if not any(any(c.isalpha() for c in word) for word in unit):
+                continue  # rows of figures: tables and matrices do that
+            if covered >= LOOP_WORDS and covered >= (3 if period >= _SHORT_UNIT else 6) * period:
+                return True
     return False
 
 
 def _character_loop(text: str) -> bool:
-    tail = _SPACE.sub(" ", text[-1200:]).strip()[-600:]
-    for period, covered in _period_runs(tail):
+    tail = _SPACE.sub(" ", text[-1200:]).strip()
+    if len(tail) < 20 or tail[-6:] not in tail[:-1]:
+        return False
+    for period, covered in _period_runs(tail[-600:]):
         unit = tail[-period:]
         letters = any(c.isalpha() for c in unit)
         if period == 1 and covered >= (20 if letters or unit in "!?" else 100):
@@ -106,13 +104,15 @@ def _character_loop(text: str) -> bool:
 
 
 def _drifts(text: str) -> bool:
-    if text.count(" ") < 2 * _DRIFT_WORDS - 1 or "```" in text:
-        return False  # too short to tell, or code, which repeats itself by its grammar
-    grams = _ngrams(words(text), 4)
-    start = max(0, len(grams) - _DRIFT_WORDS)
-    seen = set(grams[:start])
-    old = 0
-    for gram in grams[start:]:
-        old += gram in seen
-        seen.add(gram)
+    if "```" in text:
+        return False  # code repeats itself by its grammar
+    found = words(text)
+    if len(found) < 2 * _DRIFT_WORDS:
+        return False
+    grams = _ngrams(found, 4)
+    first_seen: dict[tuple[str, ...], int] = {}
+    for i, gram in enumerate(grams):
+        first_seen.setdefault(gram, i)
+    start = len(grams) - _DRIFT_WORDS
+    old = sum(first_seen[grams[i]] < i for i in range(start, len(grams)))
     return old >= _DRIFT_SHARE * _DRIFT_WORDS

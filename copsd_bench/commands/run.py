@@ -27,7 +27,7 @@ def run(
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="`bfloat16`, `float16`, `float32`; by default what the hardware does well.", rich_help_panel=_MODEL
+            help="`bfloat16`, `float16`, `float32`; default: what the hardware does well.", rich_help_panel=_MODEL
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Torch device.", rich_help_panel=_MODEL)] = None,
@@ -42,11 +42,11 @@ def run(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Your own csv or jsonl: `prompt`, optional `label` (harmful / benign).", rich_help_panel=_WHAT
+            help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign).", rich_help_panel=_WHAT
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Items per task, balanced over its parts.", rich_help_panel=_WHAT)
+        int | None, typer.Option(help="Items per task, balanced.", rich_help_panel=_WHAT)
     ] = None,
     constitution: Annotated[
         str | None,
@@ -75,7 +75,7 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check everything, print the plan, generate nothing.", rich_help_panel=_OUT),
+        typer.Option("--dry-run", help="Check all, print the plan, generate nothing.", rich_help_panel=_OUT),
     ] = False,
 ) -> None:
     """Evaluate a model: scores, and the collapse panel beside every score.

@@ -18,6 +18,6 @@ def view(
     """
     if not folder.is_dir():
         raise CopsdError(f"Folder {folder} does not exist; give the --out folder of a run.")
-    from inspect_ai._view.view import view as inspect_view
+    from inspect_ai import view as inspect_view
 
     inspect_view(log_dir=str(folder), host="127.0.0.1", port=port)

@@ -50,7 +50,7 @@ class KvBatch:
 
 
 def joinable(cache: DynamicCache) -> bool:
-    """Whether rows of different widths may be joined: plain full-attention layers only (no window, no recurrent state)."""
+    """Whether rows of different widths may be joined: full-attention layers only (no window, no recurrent state)."""
     return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 

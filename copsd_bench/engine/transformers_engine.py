@@ -126,7 +126,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
-        """Residual stream at the input of each layer, after the view's intervention: [layers, tokens, hidden] a prompt."""
+        """Residual stream at the input of each layer under the view: one [layers, tokens, hidden] a prompt."""
         blocks = decoder_layers(self.model)
         results = []
         with using(self.model, view):

@@ -100,7 +100,7 @@ class RefusalJudge:
             raise CopsdError(f"The refusal judge got {len(prompts)} prompts for {len(answers)} answers; give one each.")
         if not prompts:
             return []
-        x = features(prompts, answers)
+        x = np.stack([features(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)])
         refusing = self._weights.refusal.probability(x)
         full = self._weights.full.probability(x) >= 0.5
         return [self._verdict(answers[i], x[i], float(refusing[i]), bool(full[i])) for i in range(len(answers))]

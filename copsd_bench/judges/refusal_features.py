@@ -2,14 +2,13 @@
 
 import math
 import re
-from collections.abc import Sequence
 
 import numpy as np
 
-from copsd_bench.judges.refusal_patterns import FAMILIES, GROUPS, stems_of
+from copsd_bench.judges.refusal_patterns import FAMILIES, GROUPS
 
 ZONES = ("opening", "early", "later")
-_HEAD, _TAIL = 2000, 400  # characters read of a long answer: its start, and its end where late refusals stand
+_READ = 4000  # characters of an answer that are read
 
 _TRANSLATE = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "\u00a0": " ", "*": "", "#": "", "\u200b": ""})
 _CONTRACTIONS = (
@@ -38,21 +37,13 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _LIST_LINE = re.compile(r"^\s*(?:\d{1,2}[.):]|[-•+]|\*(?!\*))\s+\S", re.MULTILINE)
 _NEGATION = re.compile(r"\b(?:not|no|never|cannot|nothing|none)\b")
 _CONTENT = re.compile(r"[a-z]{4,}")
-_ASKS_WHAT = re.compile(r"^what (?:is|are|does|constitutes|was)\b|\bdefin|\bmeaning\b|\bexplain what")
-_ASKS_TEXT = re.compile(r"\b(?:writ|compos|draft|translat|lyric|stor(?:y|ies)|poem|letter|dialog|essay|summar|diary|song|scene|script)")
-_DEFINES = re.compile(
-    r"^(?:the )?(?:term |definition of |meaning of )?[\w' ,\"()-]{1,60}? (?:is|are|refers? to|means|involves|occurs when|was)(?: \w+ly)? "
-    r"(?:an?|the|any|defined|when|used|considered|to|someone|one|widely)\b"
-)
 _NUMBER = re.compile(r"\d+")
 _STOP = frozenset("that this what with from have does should would could which where when will your they them their there why how not best good".split())
 
 
 def normalise(text: str) -> str:
     """Lower case, straight quotes, no emphasis marks, contractions written out; reasoning and a role prefix are dropped."""
-    if len(text) > _HEAD + _TAIL:
-        text = f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-    text = text.translate(_TRANSLATE).strip().lower()
+    text = text[:_READ].translate(_TRANSLATE).strip().lower()
     if "<think" in text:
         text = _THINKING.sub(" ", text)
     text = _ROLE.sub("", text)
@@ -87,76 +78,41 @@ def _zone_ends(text: str) -> tuple[int, int]:
 
 
 _BY_NAME = {family.name: i for i, family in enumerate(FAMILIES)}
-_REFUSING = frozenset(_BY_NAME[name] for name in ("declines to serve", "declines outright", "inappropriate to serve"))
-_TURNS = _BY_NAME["turns to help"]
 _GROUPS = {group: [_BY_NAME[name] for name in names] for group, names in GROUPS.items()}
 
 
-def _closing_start(text: str, opening: int) -> int:
-    """Where the last sentence starts; behind the text if it belongs to the opening."""
-    body = text.rstrip(" .!?\n")
-    start = max(body.rfind(mark) for mark in (". ", "! ", "? ", "\n"))
-    return start if start >= opening else len(text) + 1
-
-
-def _phrases(text: str, ends: tuple[int, int]) -> list[float]:
-    """Family by zone (0 or 1; thirds in the later zone), and whether the last sentence declines."""
+def _zone_flags(text: str, ends: tuple[int, int]) -> list[float]:
     opening, early = ends
-    closing = _closing_start(text, opening)
-    stems = stems_of(text)
-    row = [0.0] * (3 * len(FAMILIES) + 1)
-    for i, family in enumerate(FAMILIES):
-        if family.stems.isdisjoint(stems):
-            continue
-        for literal in family.literals:
-            if literal in text:
-                break
-        else:
-            continue
-        start = -1
-        for match in family.pattern.finditer(text):
-            start = match.start()
-            if start < opening:
-                row[3 * i] = 1.0
-            elif start < early:
-                row[3 * i + 1] = 1.0
-            else:
-                row[3 * i + 2] = min(1.0, row[3 * i + 2] + 1 / 3)
-        if start >= closing and i in _REFUSING:
-            row[-1] = 1.0
-    return row
+    table: list[list[float]] = []
+    for family in FAMILIES:
+        flags = [0.0, 0.0, 0.0]
+        if any(literal in text for literal in family.literals):
+            for match in family.pattern.finditer(text):
+                start = match.start()
+                if start < opening:
+                    flags[0] = 1.0
+                elif start < early:
+                    flags[1] = 1.0
+                else:
+                    flags[2] = min(1.0, flags[2] + 1 / 3)
+        table.append(flags)
+    # Sums over a group let what was learned from one phrase of a kind hold for its rarer siblings.
+    sums = [min(1.0, sum(table[i][zone] for i in members) / 3) for members in _GROUPS.values() for zone in range(3)]
+    anys = [max(table[i][zone] for i in members) for members in _GROUPS.values() for zone in range(3)]
+    return [value for flags in table for value in flags] + sums + anys
 
 
-def _combined(flags: np.ndarray) -> np.ndarray:
-    """Sums and maxima of the flags [B, families, zones] over groups, and what a refusal comes together with.
-
-    Group sums let what was learned from one phrase of a kind hold for its rarer siblings.
-    """
-    members = [flags[:, indices, :] for indices in _GROUPS.values()]
-    sums = np.stack([np.minimum(1.0, group.sum(axis=1) / 3) for group in members], axis=1)
-    anys = {name: group.max(axis=1) for name, group in zip(_GROUPS, members, strict=True)}
-    declines = anys["declining"][:, 0]
-    together = np.stack(
-        [
-            np.minimum(declines, anys["no meaning"][:, :2].max(axis=1)),
-            np.minimum(declines, flags[:, _TURNS, :].max(axis=1)),
-        ],
-        axis=1,
-    )
-    count = len(flags)
-    return np.hstack([sums.reshape(count, -1), np.stack(list(anys.values()), axis=1).reshape(count, -1), together])
-
-
-def _echo(prompt: str, opening: str) -> list[float]:
+def _echo(prompt: str, text: str) -> tuple[float, ...]:
     """How the opening takes up the prompt: shared content words, and whether it negates what the prompt presumes."""
     asked = normalise(prompt)
+    opening = text[: _zone_ends(text)[0]]
     content = {word[:6] for word in _CONTENT.findall(asked) if word not in _STOP}
     said = {word[:6] for word in _CONTENT.findall(opening)}
     overlap = len(content & said) / len(content) if content else 0.0
     leading = asked.startswith("why")
     negates = bool(_NEGATION.search(opening)) != bool(_NEGATION.search(asked))
     because = "because" in opening
-    return [
+    return (
         overlap,
         float(leading),
         float(leading and negates and not because),
@@ -164,9 +120,7 @@ def _echo(prompt: str, opening: str) -> list[float]:
         float(leading and because),
         overlap * float(leading and negates),
         float(asked.startswith("how") and negates),
-        float(bool(_ASKS_WHAT.search(asked)) and bool(_DEFINES.match(opening))),
-        float(bool(_ASKS_TEXT.search(asked))),
-    ]
+    )
 
 
 _ECHO = (
@@ -177,53 +131,35 @@ _ECHO = (
     "answers why with because",
     "contradicts in the question's words",
     "negates a how-question",
-    "defines what was asked",
-    "asked for a text",
 )
 
 
-def _shape(answer: str, text: str) -> list[float]:
+def _shape(answer: str, text: str) -> tuple[float, ...]:
     count = text.count(" ") + 1
-    return [
+    return (
         math.log1p(count) / 5,
         float(count < 40),
         float(count > 150),
-        min(1.0, len(_LIST_LINE.findall(answer[:_HEAD])) / 4),
+        min(1.0, len(_LIST_LINE.findall(answer[:_READ])) / 4),
         float("```" in answer),
         min(1.0, len(_NUMBER.findall(text)) / 8),
         float(text.endswith("?")),
         float(text.endswith(":") or (bool(text) and text[-1].isalnum())),
-    ]
+    )
 
 
-_TOGETHER = ("declines what has no meaning", "declines, then turns to help")
 _SHAPE = ("length", "short", "long", "list", "code", "figures", "ends asking", "cut off")
 
-NAMES: tuple[str, ...] = (
-    *(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES),
-    "declines at the end",
-    *_ECHO,
-    *_SHAPE,
-    *(f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES),
-    *_TOGETHER,
-)
-"""Names of the features, in the order of the columns."""
+NAMES: tuple[str, ...] = tuple(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES) + tuple(
+    f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES
+) + _ECHO + _SHAPE
 
 
-def features(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
-    """The features of answers to prompts, a row each, in the order of `NAMES`.
+def features(prompt: str, answer: str) -> np.ndarray:
+    """The features of one answer, in the order of `NAMES`.
 
     Returns:
-        float64, shape [B, len(NAMES)], every value about in [0, 1].
+        float32, shape [len(NAMES)], every value about in [0, 1].
     """
-    if not answers:
-        return np.zeros((0, len(NAMES)))
-    single = np.array([_single(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)])
-    flags = single[:, : 3 * len(FAMILIES)].reshape(len(answers), len(FAMILIES), 3)
-    return np.hstack([single, _combined(flags)])
-
-
-def _single(prompt: str, answer: str) -> list[float]:
     text = own_voice(answer)
-    ends = _zone_ends(text)
-    return _phrases(text, ends) + _echo(prompt, text[: ends[0]]) + _shape(answer, text)
+    return np.array([*_zone_flags(text, _zone_ends(text)), *_echo(prompt, text), *_shape(answer, text)], dtype=np.float32)

@@ -110,7 +110,7 @@ def _generation(log: EvalLog, seed: int) -> dict[str, Any]:
 
 
 def _seconds(samples: Sequence[EvalSample]) -> float:
-    """Wall-clock seconds in which samples were under way; pauses between a kill and its continuation are not counted."""
+    """Wall-clock seconds in which samples were under way; pauses before a continuation are not counted."""
     spans = sorted(
         (sample.started_at, sample.completed_at) for sample in samples if sample.started_at and sample.completed_at
     )
