@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from copsd_bench.benchmarks.respond import context_named
+from copsd_bench.benchmarks.respond import BY_CATEGORY, NO_CONSTITUTION, context_named
 from copsd_bench.config import RunConfig
+from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import JUDGES
@@ -62,9 +63,7 @@ def plan(config: RunConfig) -> Plan:
         names = tasks_of("mini", [])
     constitution = _constitution(config)
     judge = None if config.judge is None else "grader" if config.judge not in JUDGES else config.judge
-    common: dict[str, Any] = {"constitution": config.constitution, "seed": config.seed}
-    if config.placement is not None:
-        common["placement"] = config.placement
+    common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
     tasks = [make_task(name, judge, **common) for name in names]
     if config.prompts is not None:
         from copsd_bench.benchmarks.prompts import prompts
@@ -93,7 +92,6 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
     model, roles = _inspect_models(planned)
     on_start()
     config = planned.config
-    overrides = {"max_tokens": config.max_tokens, "temperature": config.temperature, "top_p": config.top_p}
     planned.log_dir.mkdir(parents=True, exist_ok=True)
     success, headers = eval_set(
         planned.tasks,
@@ -110,7 +108,9 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         # Inspect would otherwise start with few and grow: a local batch wants all its rows at once.
         max_connections=None if planned.spec is None else model.api.max_connections(),
         display=config.display,
-        **{name: value for name, value in overrides.items() if value is not None},
+        max_tokens=config.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
     )
     if not success:
         raise _failure(headers, planned)
@@ -212,18 +212,24 @@ def _is_inspect_model(name: str) -> bool:
     )
 
 
-def _constitution(config: RunConfig) -> ConstitutionInfo:
-    if config.constitution == "category":
-        from copsd_bench.constitution import constitution_names, load_constitution
+def _mode(config: RunConfig) -> str:
+    """The constitution as tasks take it: `none`, `default`, `default@system`, `category` ..."""
+    return f"{config.constitution}@{config.placement}" if config.placement else config.constitution
 
-        digests = [load_constitution(name).digest() for name in constitution_names()]
-        digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-        return ConstitutionInfo(mode="category", digest=digest, placement=config.placement or "user")
-    context = context_named(config.constitution, placement=config.placement)
-    if context is None:
+
+def _constitution(config: RunConfig) -> ConstitutionInfo:
+    if config.constitution == NO_CONSTITUTION:
+        if config.placement is not None:
+            raise CopsdError("--placement needs a --constitution to place.")
         return ConstitutionInfo()
+    names = constitution_names() if config.constitution == BY_CATEGORY else [config.constitution]
+    contexts = [
+        context for name in names if (context := context_named(_mode(config).replace(config.constitution, name)))
+    ]
     return ConstitutionInfo(
-        mode=context.name, digest=hashlib.sha256(context.text.encode()).hexdigest(), placement=context.placement
+        mode=config.constitution if config.constitution == BY_CATEGORY else contexts[0].name,
+        digest=hashlib.sha256("\0".join(context.text for context in contexts).encode()).hexdigest(),
+        placement=contexts[0].placement,
     )
 
 

@@ -41,13 +41,9 @@ def run(
     task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.", rich_help_panel=_WHAT)] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(
-            help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign).", rich_help_panel=_WHAT
-        ),
+        typer.Option(help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign).", rich_help_panel=_WHAT),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Items per task, balanced.", rich_help_panel=_WHAT)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Items per task, balanced.", rich_help_panel=_WHAT)] = None,
     constitution: Annotated[
         str | None,
         typer.Option(
