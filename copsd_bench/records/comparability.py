@@ -37,7 +37,8 @@ def task_key(record: RunRecord, task: TaskRecord) -> Key:
         "dataset.name": dataset.name,
         "dataset.revision": dataset.revision,
         "dataset.sha256": dataset.sha256,
-        **{f"generation.{name}": value for name, value in sorted(task.generation.items())},
+        # A seed is one draw of the same experiment, and the noise between draws is what the intervals measure.
+        **{f"generation.{name}": value for name, value in sorted(task.generation.items()) if name != "seed"},
         **{f"judges.{role}": judge for role, judge in sorted(task.judges.items())},
         "constitution.mode": constitution.mode,
         "constitution.digest": constitution.digest,

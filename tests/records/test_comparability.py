@@ -87,6 +87,11 @@ def test_weights_may_differ_and_rounding_is_a_warning() -> None:
     assert [line.split()[0] for line in warnings(BASE, tuned)] == ["dtype", "device"]
 
 
+def test_another_seed_is_another_draw_of_the_same_experiment() -> None:
+    first, second = (_task(generation=GENERATION | {"temperature": 1.0, "seed": seed}) for seed in (0, 1))
+    assert not differences(first, second)
+
+
 def test_no_common_task_or_item_is_refused() -> None:
     with pytest.raises(CopsdError, match="share no task"):
         compare(BASE, _task(name="other"))
