@@ -48,7 +48,7 @@ def _weighted_mean(rng: np.random.Generator) -> tuple[Estimate, float]:
 
 
 def _median(rng: np.random.Generator) -> tuple[Estimate, float]:
-    return stats.quantile(rng.lognormal(4.0, 0.7, size=101), 0.5, resamples=500), float(np.exp(4.0))
+    return stats.quantile(rng.lognormal(4.0, 0.7, size=101), 0.5, resamples=1000), float(np.exp(4.0))
 
 
 def _ratio_of_medians(rng: np.random.Generator) -> tuple[Estimate, float]:
