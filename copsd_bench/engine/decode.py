@@ -70,7 +70,7 @@ class Decoder:
                     batch = self._admit(pull(self.batch_size - len(rows)), batch, rows)
                 if batch is None:
                     return
-            if any(not row.finished for row in rows):
+            if batch is not None and any(not row.finished for row in rows):
                 self._step(batch, rows)
 
     def _admit(self, new: Sequence[Row], batch: KvBatch | None, rows: list[Row]) -> KvBatch | None:

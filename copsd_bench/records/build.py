@@ -69,6 +69,7 @@ def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:
     for scorer, score in scores.items():
         parts = score.value.items() if isinstance(score.value, dict) else [(scorer, score.value)]
         named |= {spec.names.get(part, part): _number(value) for part, value in parts}
+    panel_values: dict[str, Any] = {field: measured.metadata.get(field) for field in PANEL_FIELDS}
     return SampleRow(
         id=str(sample.id),
         epoch=sample.epoch,
@@ -76,7 +77,7 @@ def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:
         # An unscored dict score is a single NaN without its parts: every wanted name is there, if only as unscored.
         scores={name: named.get(name) for name in sorted(wanted)},
         tags={k: str(sample.metadata[k]) for k in ("category", "twin") if k in sample.metadata},
-        **{field: measured.metadata.get(field) for field in PANEL_FIELDS},
+        **panel_values,
     )
 
 
