@@ -99,33 +99,6 @@ def mean(values: Sequence[Value], ids: Sequence[str] | None = None, unit: str = 
 def weighted_mean(
     values: Sequence[Value], weights: Sequence[Value], ids: Sequence[str] | None = None, unit: str = "score"
 ) -> Estimate:
-<<<<<<< HEAD
-    """Ratio of sums `sum(w x) / sum(w)`: a mean over parts of items (IFEval's instructions in prompts).
-
-    The standard error is that of the linearised ratio, clustered by item, with a Student interval.
-    """
-    kept = [i for i, (x, w) in enumerate(zip(values, weights, strict=True)) if x is not None and w is not None]
-    names = list(ids) if ids is not None else [str(i) for i in range(len(values))]
-    unscored = len(values) - len(kept)
-    x = np.array([float(values[i] or 0) for i in kept])
-    w = np.array([float(weights[i] or 0) for i in kept])
-    if not kept or not w.sum():
-        return Estimate(value=None, n=0, n_unscored=unscored, method="linearised", unit=unit)
-    ratio = float((w * x).sum() / w.sum())
-    residuals = list(w * (x - ratio) / w.mean())
-    spread = mean(residuals, [names[i] for i in kept])
-    half = None if spread.low is None or spread.high is None else (spread.high - spread.low) / 2
-    return Estimate(
-        value=ratio,
-        n=len(kept),
-        n_unscored=unscored,
-        stderr=spread.stderr,
-        low=None if half is None else ratio - half,
-        high=None if half is None else ratio + half,
-        method="linearised",
-        unit=unit,
-    )
-=======
     """Ratio of sums `sum(w x) / sum(w)`, such as instruction-level accuracy: shares weighted by instructions an item.
 
     The standard error is the linearised, cluster-robust one: CR1 on `w (x - mean)`. `n` counts rows; a row without a
@@ -145,7 +118,6 @@ def weighted_mean(
     stderr = float((groups / (groups - 1) * (sums**2).sum()) ** 0.5 / total)
     half = _t(groups - 1) * stderr
     return Estimate(value=centre, stderr=stderr, low=centre - half, high=centre + half, **found)
->>>>>>> stats
 
 
 def median(values: Sequence[Value], ids: Sequence[str] | None = None, unit: str = "score") -> Estimate:
