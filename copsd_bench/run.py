@@ -101,6 +101,7 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         limit=config.limit,
         epochs=config.epochs,
         retry_attempts=0,
+        retry_immediate=False,
         log_buffer=1,
         log_realtime=False,
         log_dir_allow_dirty=True,

@@ -10,7 +10,7 @@ from copsd_bench.benchmarks.task import MetricSpec
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
 
-APPROPRIATE = MetricSpec(name="appropriate", score="appropriate")
+APPROPRIATE = MetricSpec(name="appropriate", score="appropriate", groups=["harmful", "benign"])
 REFUSED_HARMFUL = MetricSpec(name="refused/harmful", score="refused", groups=["harmful"])
 REFUSED_BENIGN = MetricSpec(name="refused/benign", score="refused", groups=["benign"], lower_is_better=True)
 
