@@ -9,11 +9,11 @@ import torch
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.decode import Decoder, Row
 from copsd_bench.engine.encode import Conversation, Encoder
-from copsd_bench.engine.kv import prefill
+from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
-from copsd_bench.engine.views import decoder_layers, using
+from copsd_bench.engine.views import decoder_layer, using
 from copsd_bench.errors import CopsdError, ExitCode
 
 DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
@@ -54,6 +54,7 @@ class TransformersEngine:
         self.batch_size = batch_size or DEFAULT_BATCH.get(torch.device(device).type, 32)
         self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
         self._head = _checked_head(self.model)
+        self.cache_use = cache_use(self.model)
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
 
@@ -105,7 +106,9 @@ class TransformersEngine:
     def decode(self, view: View, pull: Callable[[int], Sequence[Row]]) -> None:
         """Decode rows as `pull` hands them over (see `Decoder.run`)."""
         with using(self.model, view):
-            Decoder(self.model, self.tokenizer, self.eos_ids, self.max_length, self.batch_size).run(pull)
+            Decoder(self.model, self.tokenizer, self.eos_ids, self.max_length, self.batch_size, self.cache_use).run(
+                pull
+            )
 
     def score(
         self,
@@ -122,12 +125,12 @@ class TransformersEngine:
                     f"context window of {self.max_length} tokens."
                 )
         with using(self.model, view):
-            return score_rows(self.model, self._head, prompts, completions, entropy)
+            return score_rows(self.model, self._head, prompts, completions, entropy, self.cache_use.expands)
 
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
         """Residual stream at the input of each layer under the view: one [layers, tokens, hidden] a prompt."""
-        blocks = decoder_layers(self.model)
+        blocks = {layer: decoder_layer(self.model, layer) for layer in layers}
         results = []
         with using(self.model, view):
             for prompt in prompts:
@@ -136,7 +139,7 @@ class TransformersEngine:
                     blocks[layer].register_forward_pre_hook(_keep(seen, layer), with_kwargs=True) for layer in layers
                 ]
                 try:
-                    prefill(self.model, [prompt], logits_to_keep=1)
+                    whole(self.model, prompt, [])
                 finally:
                     for handle in handles:
                         handle.remove()
@@ -161,6 +164,8 @@ def _checked_head(model: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
     head = inner.get_output_embeddings()
     if head is None:
         raise CopsdError("This model has no LM head; use a causal language model.", ExitCode.MODEL)
+    if inner.base_model is inner:  # the backbone is not where transformers says
+        return None
     with torch.inference_mode():
         ids = torch.tensor([[1, 2, 3]], device=inner.device)
         hidden = inner.base_model(input_ids=ids).last_hidden_state
