@@ -12,7 +12,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class NumberCheck(BaseModel):
-    """The last number of the answer must equal `answer`."""
+    """The number the answer settles on must equal `answer`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     kind: Literal["number"]
@@ -67,6 +67,7 @@ _EMPHASIS = re.compile(r"[*_`\"“”‘]|(?<!\w)'|'(?!\w)")
 _ANSWER_CUE = re.compile(
     r"\b(?:answer|solution|result|choice|conclusion)\b(?:\s+(?:is|would be|must be)\b|\s*[:=])\s*", re.IGNORECASE
 )
+_NUMBER_CUE = re.compile(_ANSWER_CUE.pattern + r"|####", re.IGNORECASE)
 _CONCLUSION_CUE = re.compile(r"\b(?:therefore|thus|hence|consequently)\b|(?:^|[,.;\n])\s*so\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(?:because|since|given that)\b[^,.;!?\n]*", re.IGNORECASE)
 _SET_ASIDE = re.compile(
@@ -78,24 +79,48 @@ _OPENS_ALONE = re.compile(r"\s*(?:$|[\n.,:;!?)–—-])")
 _POLAR = {"yes", "no", "true", "false"}
 
 
-def last_number(text: str) -> Fraction | None:
-    """The last number written in digits, exactly; None if there is none.
+def numbers(text: str) -> list[Fraction]:
+    """The numbers written in digits, exactly and in order.
 
-    Understands signs, currency marks, thousands commas, decimals, and `a/b` as a fraction. A full stop after the number
+    Understands signs, currency marks, thousands commas, decimals, and `a/b` as a fraction. A full stop after a number
     is punctuation.
     """
     text = re.sub(r"(?<=[0-9])(?:\{,\}|[\u00a0\u202f])(?=[0-9]{3})", ",", text)
-    matches = list(_NUMBER.finditer(text))
-    if not matches:
-        return None
-    last = matches[-1]
-    value = Fraction(last["whole"].replace(",", "") + (last["decimals"] or "")) / int(last["divisor"] or 1)
-    return -value if last["sign"] else value
+    found = []
+    for match in _NUMBER.finditer(text):
+        value = Fraction(match["whole"].replace(",", "") + (match["decimals"] or "")) / int(match["divisor"] or 1)
+        found.append(-value if match["sign"] else value)
+    return found
+
+
+def final_number(answer: str) -> Fraction | None:
+    """The number an answer settles on; None if it has none.
+
+    Plainly the last one would count an answer wrong for saying more, which a suite about length must not do. So, the
+    first of these that there is:
+
+    1. in the rest of the sentence after the last cue such as `the answer is` or `####`: the first number, or the first
+       after its last `=`;
+    2. the result of an opening line that is a bare number or equation, if no later line has an `=`;
+    3. the last number.
+    """
+    text = _EMPHASIS.sub("", answer).strip()
+    lines = re.sub(r":\s*\n\s*", ": ", text).splitlines()
+    for part in reversed([part for line in lines for part in split_sentences(line)]):
+        cues = list(_NUMBER_CUE.finditer(part))
+        if cues and (stated := numbers(part[cues[-1].end() :].rsplit("=", 1)[-1])):
+            return stated[0]
+    if lines and not re.search(r"[^\W\d_]{2}", lines[0]) and "=" not in "".join(lines[1:]):
+        opening = numbers(lines[0].rsplit("=", 1)[-1])
+        if len(opening) == 1:
+            return opening[0]
+    found = numbers(text)
+    return found[-1] if found else None
 
 
 def number(answer: str, expected: int | float) -> bool:
-    """Whether the last number of the answer equals the expected one (`42`, `42.0`, `$42.` and `84/2` are equal)."""
-    return last_number(answer) == Fraction(str(expected))
+    """Whether the answer settles on the expected number (`42`, `42.0`, `$42.` and `84/2` are equal)."""
+    return final_number(answer) == Fraction(str(expected))
 
 
 def choice(answer: str, right: list[str], others: list[str]) -> bool:
