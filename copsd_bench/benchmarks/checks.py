@@ -20,7 +20,11 @@ class NumberCheck(BaseModel):
 
 
 class ChoiceCheck(BaseModel):
-    """The option the answer settles on must be `answer` or one of its `aliases`; `others` are the wrong options."""
+    """The option the answer settles on must be `answer` or one of its `aliases`.
+
+    `others` are the wrong options a model may settle on; not the terms of the question, which a right answer may repeat
+    (`the opposite of hot is cold`).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     kind: Literal["choice"]
@@ -74,6 +78,7 @@ _SET_ASIDE = re.compile(
     r"(?:\b(?:not|than|nor|never|neither|except|unlike|instead of|rather than)|n['’]t)(?:\s+(?:a|an|the))?\s*$",
     re.IGNORECASE,
 )
+_PREDICATE = re.compile(r"\b(?:is|are|was|be|becomes?)\s+(?:(?:a|an|the)\s+)?$", re.IGNORECASE)
 _JOINED = re.compile(r"\s*(?:,?\s*\b(?:or|and|and/or)\b|/)\s*", re.IGNORECASE)
 _OPENS_ALONE = re.compile(r"\s*(?:$|[\n.,:;!?)–—-])")
 _POLAR = {"yes", "no", "true", "false"}
@@ -133,7 +138,8 @@ def choice(answer: str, right: list[str], others: list[str]) -> bool:
 
     1. the rest of a sentence after the last cue such as `the answer is` or `Answer:`;
     2. the very beginning, if the option stands alone there (`Ann.`, `B) ...`, or any opening yes / no / true / false);
-    3. the last sentence that states an option, after its last `so` or `therefore` if an option follows that.
+    3. the last sentence that states an option: after its last `so` or `therefore`, else right after its last `is`, else
+       anywhere in it.
 
     Two options of different worth joined by `or`, `and` or `/` settle nothing.
     """
@@ -149,7 +155,11 @@ def choice(answer: str, right: list[str], others: list[str]) -> bool:
     if (worth := options.opening("\n".join(statements))) is not None:
         return worth
     for statement in reversed(statements):
-        for worth in (options.settled_after(_CONCLUSION_CUE, statement), options.settled(statement)):
+        for worth in (
+            options.settled_after(_CONCLUSION_CUE, statement),
+            options.predicate(statement),
+            options.settled(statement),
+        ):
             if worth is not None:
                 return worth
     return False
@@ -195,6 +205,13 @@ class _Options:
         for match in reversed(list(cue.finditer(text))):
             if (worth := self.settled(text[match.end() :])) is not None:
                 return worth
+        return None
+
+    def predicate(self, text: str) -> bool | None:
+        """Worth of the last option said to be what something `is`; None without one."""
+        for start, _, _ in reversed(self.mentions(text)):
+            if _PREDICATE.search(text[:start]):
+                return self.settled(text[start:])
         return None
 
     def opening(self, text: str) -> bool | None:

@@ -130,6 +130,23 @@ def test_the_right_answer_passes_in_a_sentence_and_alone(item: MiniItem) -> None
         assert check(item.check, text), text
 
 
+@pytest.mark.parametrize(
+    ("item", "answer"),
+    [
+        ("reasoning-04", 'The opposite of "hot" is "cold".'),
+        ("reasoning-05", "A glove is to a hand as a sock is to a foot."),
+        ("reasoning-06", "B, D, F, H, J"),
+        ("reasoning-12", "Ten days after a Thursday is a Sunday."),
+        ("reasoning-19", "Blue paint and yellow paint make green."),
+        ("reasoning-20", "Eva's mother is the sister of Paul, so Paul is Eva's uncle."),
+    ],
+)
+def test_a_right_answer_may_repeat_the_question(item: str, answer: str) -> None:
+    item_check = ITEMS[item].check
+    assert item_check is not None
+    assert check(item_check, answer)
+
+
 def test_every_instruction_rule_is_used() -> None:
     used = {rule.rule for item in GENERAL if isinstance(item.check, InstructionCheck) for rule in item.check.rules}
     assert used == set(RULES)
