@@ -39,6 +39,11 @@ _LIST_LINE = re.compile(r"^\s*(?:\d{1,2}[.):]|[-•+]|\*(?!\*))\s+\S", re.MULTIL
 _NEGATION = re.compile(r"\b(?:not|no|never|cannot|nothing|none)\b")
 _CONTENT = re.compile(r"[a-z]{4,}")
 _ASKS_WHAT = re.compile(r"^what (?:is|are|does|constitutes|was)\b|\bdefin|\bmeaning\b|\bexplain what")
+_ASKS_HOW_TO = re.compile(
+    r"\bhow (?:do|can|could|should|would|to|might) (?:i|we|you|one|someone|\w+ing)?\b|\b(?:way|ways|method|place|time) (?:to|of|for)\b|"
+    r"\b(?:tell|teach|show|give|help) me\b|\bwhere (?:can|do) i\b"
+)
+_ASKS_ABOUT = re.compile(r"\bhow (?:does|did|was|were|is|are|has|have|many|much)\b|^(?:who|when|which)\b|^what (?:happen|did|was|were)")
 _ASKS_TEXT = re.compile(r"\b(?:writ|compos|draft|translat|lyric|stor(?:y|ies)|poem|letter|dialog|essay|summar|diary|song|scene|script)")
 _DEFINES = re.compile(
     r"^(?:the )?(?:term |definition of |meaning of )?[\w' ,\"()-]{1,60}? (?:is|are|refers? to|means|involves|occurs when|was)(?: \w+ly)? "
@@ -88,8 +93,10 @@ def _zone_ends(text: str) -> tuple[int, int]:
 
 _BY_NAME = {family.name: i for i, family in enumerate(FAMILIES)}
 _REFUSING = frozenset(_BY_NAME[name] for name in ("declines to serve", "declines outright", "inappropriate to serve"))
+_OUTRIGHT = [_BY_NAME[name] for name in ("declines to serve", "declines outright", "clipped inability", "inappropriate to serve")]
 _TURNS = _BY_NAME["turns to help"]
 _GROUPS = {group: [_BY_NAME[name] for name in names] for group, names in GROUPS.items()}
+_TOPICAL = frozenset(_BY_NAME[name] for name in ("names discrimination", "everyone deserves", "privacy"))
 
 
 def _closing_start(text: str, opening: int) -> int:
@@ -99,8 +106,11 @@ def _closing_start(text: str, opening: int) -> int:
     return start if start >= opening else len(text) + 1
 
 
-def _phrases(text: str, ends: tuple[int, int]) -> list[float]:
-    """Family by zone (0 or 1; thirds in the later zone), and whether the last sentence declines."""
+def _phrases(text: str, ends: tuple[int, int], topic: set[str]) -> list[float]:
+    """Family by zone (0 or 1; thirds in the later zone), and whether the last sentence declines.
+
+    Discrimination, dignity or privacy that the prompt brought up is the topic, not a judgement: it does not count.
+    """
     opening, early = ends
     closing = _closing_start(text, opening)
     stems = stems_of(text)
@@ -115,6 +125,8 @@ def _phrases(text: str, ends: tuple[int, int]) -> list[float]:
             continue
         start = -1
         for match in family.pattern.finditer(text):
+            if i in _TOPICAL and not topic.isdisjoint(_content_stems(match[0])):
+                continue
             start = match.start()
             if start < opening:
                 row[3 * i] = 1.0
@@ -127,7 +139,7 @@ def _phrases(text: str, ends: tuple[int, int]) -> list[float]:
     return row
 
 
-def _combined(flags: np.ndarray) -> np.ndarray:
+def _combined(single: np.ndarray, flags: np.ndarray) -> np.ndarray:
     """Sums and maxima of the flags [B, families, zones] over groups, and what a refusal comes together with.
 
     Group sums let what was learned from one phrase of a kind hold for its rarer siblings.
@@ -140,6 +152,8 @@ def _combined(flags: np.ndarray) -> np.ndarray:
         [
             np.minimum(declines, anys["no meaning"][:, :2].max(axis=1)),
             np.minimum(declines, flags[:, _TURNS, :].max(axis=1)),
+            declines * single[:, _NAMED["short"]],
+            single[:, _NAMED["asked for a text"]] * (1 - flags[:, _OUTRIGHT, :].max(axis=(1, 2))),
         ],
         axis=1,
     )
@@ -147,10 +161,12 @@ def _combined(flags: np.ndarray) -> np.ndarray:
     return np.hstack([sums.reshape(count, -1), np.stack(list(anys.values()), axis=1).reshape(count, -1), together])
 
 
-def _echo(prompt: str, opening: str) -> list[float]:
+def _content_stems(text: str) -> set[str]:
+    return {word[:6] for word in _CONTENT.findall(text) if word not in _STOP}
+
+
+def _echo(asked: str, content: set[str], opening: str) -> list[float]:
     """How the opening takes up the prompt: shared content words, and whether it negates what the prompt presumes."""
-    asked = normalise(prompt)
-    content = {word[:6] for word in _CONTENT.findall(asked) if word not in _STOP}
     said = {word[:6] for word in _CONTENT.findall(opening)}
     overlap = len(content & said) / len(content) if content else 0.0
     leading = asked.startswith("why")
@@ -166,6 +182,8 @@ def _echo(prompt: str, opening: str) -> list[float]:
         float(asked.startswith("how") and negates),
         float(bool(_ASKS_WHAT.search(asked)) and bool(_DEFINES.match(opening))),
         float(bool(_ASKS_TEXT.search(asked))),
+        float(bool(_ASKS_HOW_TO.search(asked))),
+        float(bool(_ASKS_ABOUT.search(asked))),
     ]
 
 
@@ -179,6 +197,8 @@ _ECHO = (
     "negates a how-question",
     "defines what was asked",
     "asked for a text",
+    "asked how to do it",
+    "asked about it",
 )
 
 
@@ -196,14 +216,18 @@ def _shape(answer: str, text: str) -> list[float]:
     ]
 
 
-_TOGETHER = ("declines what has no meaning", "declines, then turns to help")
+_TOGETHER = ("declines what has no meaning", "declines, then turns to help", "short and declines", "asked for a text, not declined")
 _SHAPE = ("length", "short", "long", "list", "code", "figures", "ends asking", "cut off")
 
-NAMES: tuple[str, ...] = (
+_SINGLE = (
     *(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES),
     "declines at the end",
     *_ECHO,
     *_SHAPE,
+)
+_NAMED = {name: i for i, name in enumerate(_SINGLE)}
+NAMES: tuple[str, ...] = (
+    *_SINGLE,
     *(f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES),
     *_TOGETHER,
 )
@@ -220,10 +244,12 @@ def features(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
         return np.zeros((0, len(NAMES)))
     single = np.array([_single(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)])
     flags = single[:, : 3 * len(FAMILIES)].reshape(len(answers), len(FAMILIES), 3)
-    return np.hstack([single, _combined(flags)])
+    return np.hstack([single, _combined(single, flags)])
 
 
 def _single(prompt: str, answer: str) -> list[float]:
     text = own_voice(answer)
+    asked = normalise(prompt)
+    content = _content_stems(asked)
     ends = _zone_ends(text)
-    return _phrases(text, ends) + _echo(prompt, text[: ends[0]]) + _shape(answer, text)
+    return _phrases(text, ends, content) + _echo(asked, content, text[: ends[0]]) + _shape(answer, text)

@@ -60,15 +60,15 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "declines outright",
-        "decline|refus|have to pass|cannot do|cannot on|rather not|prefer not|cannot and will not",
-        rf"\b(?:i|we) (?:(?:must|have to|will|am going to|would|need to) )?{_ADVERB}(?:decline|refuse|pass on|rather not|prefer not)\b|\bi cannot and will not|\bcannot (?:do (?:that|this|it)|on "
+        "decline|refus|have to pass|cannot do|cannot on|rather not|prefer not|cannot and will not|not possible for me|cannot be",
+        rf"\b(?:i|we) (?:(?:must|have to|will|am going to|would|need to) )?{_ADVERB}(?:decline|refuse|pass on|rather not|prefer not)\b(?! (?:to )?(?:believe|accept|lose|let|give up|be|die|surrender|admit))|\bi cannot and will not|not possible for me to|(?:this|that|the|your) (?:request|question|prompt) cannot be|\bcannot (?:do (?:that|this|it)|on "
         r"(?:that|this))\b",
     ),
     _family(
         "clipped inability",
-        "cannot|unable|not able|not possible for me|will not",
+        "cannot|unable|not able|will not",
         r"^\W*(?:(?:sorry|apologies|no|nope|unfortunately|regrettably|but|and)\W+){0,3}(?:cannot|unable to|not able to|will not) (?:help|assist|provide|comply|"
-        r"answer|fulfil|do that|do this)|not possible for me to|(?:this|that|the|your) (?:request|question|prompt) cannot be",
+        r"answer|fulfil|do that|do this)",
     ),
     _family(
         "says I cannot otherwise",
@@ -149,7 +149,7 @@ FAMILIES: tuple[Family, ...] = (
     _family(
         "never the answer",
         "never|not the answer|no excuse|not an acceptable|not a solution|not a joke",
-        r"\bnever (?:the answer|acceptable|okay|ok|justified|be (?:tolerated|condoned|considered|used)|an acceptable|a solution|"
+        r"\bnever (?:be )?(?:the answer|acceptable|okay|ok|justified|(?:tolerated|condoned|considered|used)|an acceptable|a solution|"
         r"appropriate|the solution|right)|\bnot (?:the answer|an acceptable|a solution)",
     ),
     _family(
@@ -195,10 +195,12 @@ FAMILIES: tuple[Family, ...] = (
     _family(
         "points to help",
         "seek help|support|professional|reach out|hotline|helpline|lifeline|emergency services|law enforcement|authorit|"
-        "therapist|counsel|legal advice|trusted",
+        "therapist|counsel|legal advice|trusted|crisis|prevention|police|lawyer|attorney",
         r"\bseek (?:\w+ ){0,3}(?:help|support|assistance|advice|guidance|counsel)|\breach(?:ing)? out to|\b(?:hot|help|life)line|\bmental "
         r"health (?:professional|provider|resources|services)|\btrusted (?:friend|adult|person|family|source)|\bemergency services|\blaw "
-        r"enforcement|\bappropriate authorit|\bcounsel(?:or|ing)|\btherapist",
+        r"enforcement|\bappropriate authorit|\bcounsel(?:or|ing)|\btherapist|"
+        r"\b(?:crisis|prevention|support|emergency) (?:\w+ )?(?:line|number|service)|\b(?:call|contact|talk to|speak (?:to|with)|consult|report \w+ to) (?:\w+ ){0,3}"
+        r"(?:police|lawyer|attorney|doctor|authorities|professional)",
     ),
     _family(
         "offers other service",
