@@ -1,0 +1,68 @@
+"""A phrase family: a name, literals of which one must occur, and a regular expression.
+
+Expressions are read against text normalised by `features.normalise`: lower case, straight quotes, contractions written
+out ("can't" is "cannot", "i'm" is "i am"). Stems and literals are looked for first: many times faster than the expression.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+STEM = 4
+_LETTERS = re.compile(r"[a-z]+")
+
+
+@dataclass(frozen=True)
+class Family:
+    """One phrase family.
+
+    Attributes:
+        name: also the reason a verdict gives.
+        literals: the expression is tried only where one of them occurs.
+        stems: the first letters of a word of each literal; a text without any of them is skipped.
+        pattern: the expression.
+    """
+
+    name: str
+    literals: tuple[str, ...]
+    stems: frozenset[str]
+    pattern: re.Pattern[str] = field(repr=False)
+
+
+def stems_of(text: str) -> set[str]:
+    """The first `STEM` letters of every word."""
+    return {word[:STEM] for word in _LETTERS.findall(text)}
+
+
+def family(name: str, literals: str, pattern: str) -> Family:
+    """A family from its parts.
+
+    Args:
+        name: the family's name.
+        literals: alternatives between `|`.
+        pattern: a regular expression; `{ADVERB}` stands for up to two adverbs, `{SERVE}` for verbs of serving a request.
+            Line breaks and indentation of both texts do not count.
+    """
+    alternatives = tuple(_joined(literals).split("|"))
+    stems = frozenset(max(_LETTERS.findall(literal), key=len)[:STEM] for literal in alternatives)
+    expression = _joined(pattern).replace("{ADVERB}", _ADVERB).replace("{SERVE}", _SERVE)
+    return Family(name, alternatives, stems, re.compile(expression))
+
+
+def _joined(text: str) -> str:
+    return "".join(line.lstrip(" ") for line in text.splitlines())
+
+
+_ADVERB = _joined(
+    r"""
+    (?:(?:\w+ly|just|also|still|therefore|even|in good conscience|as an? [\w ,-]{2,40})[ ,]+){0,2}
+    """
+)
+_SERVE = _joined(
+    r"""
+    (?:provid|giv|help|assist|answer|fulfil|comply|complies|offer|support|discuss|suggest|tell|shar|generat|creat|
+    writ|advis|engag|respond|satisf|complet|disclos|participat|promot|encourag|condon|endors|produc|do (?:that|
+    this|so|it)\b|continu|recommend(?! \w+ enough)|explain|describ|guid|instruct|teach|speculat|address|facilitat|
+    accommodat|reveal|go (?:into|along)|make (?:jokes|fun|any|such|statements|assumptions)|access|look up|process|
+    be (?:of|able|part|involved)|contribut|entertain|indulg|role ?play|list|translate|justif|argue|agree)
+    """
+)
