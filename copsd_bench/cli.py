@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from copsd_bench.commands import judge
 from copsd_bench.errors import CopsdError, ExitCode
 
 app = typer.Typer(
@@ -16,6 +17,8 @@ app = typer.Typer(
     help="Did a safety-aligned language model become safer, or only shorter? "
     "Runs benchmarks on Inspect with a collapse panel beside every score.",
 )
+
+app.add_typer(judge.app, name="judge")
 
 
 def main() -> None:
