@@ -25,6 +25,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower().replace("’", "'"))
 
 
+def empty(text: str) -> bool:
+    """Whether a text has no word: nothing, white space, or signs alone."""
+    return _WORD.search(text) is None
+
+
 def distinct_n(text: str, n: int) -> float | None:
     """Distinct word n-grams over all word n-grams (Li et al. 2016, arXiv 1510.03055), of one text.
 
@@ -48,13 +53,14 @@ def repetition(text: str, n: int = 4) -> float | None:
 def loops(text: str) -> bool:
     """Whether the text repeats itself until it ends: a degenerate answer.
 
-    Found are one word or character again and again, a phrase, sentence, line or paragraph again and again (list numbers may
-    count up meanwhile), and a tail that only alternates sentences said before. The end may cut the last repeat short.
-    Similar line starts, refrains, tables and code are not loops: their content changes.
+    Found are one word or character again and again; a phrase, sentence, line or paragraph again and again (list numbers
+    may count up meanwhile); and a tail that only alternates sentences said before. The end may cut the last repeat
+    short. Similar line starts, refrains, tables and code are not loops: their content changes.
     """
     # Whatever repeats until the end brings its last letters back again and again: a cheap exit for nearly every text.
-    end = _COUNTER.split(_LAST_SIGNS.sub("", text[-200:])[-8:])[-1]
-    if text.count(end) >= 3 and (_character_loop(text) or _word_loop(words(_MARKER.sub("", text)))):
+    last = _COUNTER.split(_LAST_SIGNS.sub("", text[-200:])[-8:])[-1]
+    again = text.count(last) >= 3 or not any(c.isalpha() for c in text[-12:])
+    if again and (_character_loop(text) or _word_loop(words(_MARKER.sub("", text)))):
         return True
     return _drifts(text)
 
@@ -64,7 +70,7 @@ def _ngrams(items: list[str], n: int) -> list[tuple[str, ...]]:
 
 
 def _period_runs(tail: list[str] | str) -> list[tuple[int, int]]:
-    """(period, length covered) of every suffix that has a shorter period, by the prefix function of the reversed tail."""
+    """(period, length covered) of each suffix with a shorter period, by the prefix function of the reversed tail."""
     back = tail[::-1]
     border = [0] * len(back)
     k = 0
@@ -106,8 +112,11 @@ def _character_loop(text: str) -> bool:
 
 
 def _drifts(text: str) -> bool:
-    if text.count(" ") < 2 * _DRIFT_WORDS - 1 or "```" in text:
+    rough = text.lower().split()
+    if len(rough) < 2 * _DRIFT_WORDS or "```" in text:
         return False  # too short to tell, or code, which repeats itself by its grammar
+    if len(set(rough[-_DRIFT_WORDS:]).difference(rough[:-_DRIFT_WORDS])) > _DRIFT_WORDS // 4:
+        return False  # many new words: the cheap exit of nearly every text
     grams = _ngrams(words(text), 4)
     start = max(0, len(grams) - _DRIFT_WORDS)
     seen = set(grams[:start])

@@ -48,13 +48,13 @@ def refusal(
 
     from copsd_bench.judges.protocol import Verdict
     from copsd_bench.judges.refusal import LABELS, RefusalJudge
-    from copsd_bench.judges.tables import FORMATS, Row, format_of, read_rows, writer
+    from copsd_bench.judges.tables import FORMATS, Format, Row, format_of, read_rows, writer
 
     source_kind = format_of(file)
     to_stdout = out is not None and str(out) == "-"
     target = None if to_stdout else out or Path(f"{file.stem}.judged.{format or source_kind}")
     named = target.suffix.lower().lstrip(".") if target is not None else ""
-    kind = format or next((name for name in FORMATS if name == named), source_kind)
+    kind: Format = format if format is not None else next((name for name in FORMATS if name == named), source_kind)
     if target is not None and target.resolve() == file.resolve():
         raise CopsdError(f"The output {target} is the input file; choose another --out.")
 
@@ -65,9 +65,9 @@ def refusal(
 
         def judge_rows(rows: list[Row]) -> None:
             nonlocal seconds
-            start = time.perf_counter()
+            start = time.process_time()
             verdicts = judge.batch([row["prompt"] for row in rows], [row["completion"] for row in rows])
-            seconds += time.perf_counter() - start
+            seconds += time.process_time() - start
             for row, verdict in zip(rows, verdicts, strict=True):
                 assert isinstance(verdict, Verdict)  # rules always decide
                 counts[verdict.label] += 1
@@ -98,15 +98,17 @@ def refusal(
 def measure(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Folder of CSV files. Default: $COPSD_DATA_DIR/XSTest/human_annotated.", show_default=False),
+        typer.Argument(
+            help="Folder of CSV files. Default: $COPSD_DATA_DIR/XSTest/human_annotated.", show_default=False
+        ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for a README.")] = False,
 ) -> None:
     """Measure the refusal judge against people, on answers it was not trained on.
 
-    Reads files in XSTest's published format (columns prompt, completion, final_label) and cross-validates over models and
-    over prompts; refusal = full or partial. The row *as shipped* is evidence only for files that the shipped weights were
-    not trained on; it says which they were.
+    Reads files in XSTest's published format (columns prompt, completion, final_label) and cross-validates over models
+    and over prompts; refusal = full or partial. The row *as shipped* is evidence only for files that the shipped
+    weights were not trained on; it says which they were.
 
     Example: `copsd-bench judge measure --markdown`
     """
@@ -135,11 +137,11 @@ def measure(
     console.print(_table(header, lines))
     for scheme, meaning in SCHEMES.items():
         console.print(f"  {scheme}: {meaning}.", highlight=False)
-    start = time.perf_counter()
+    start = time.process_time()
     for source in sources:
         RefusalJudge().batch(source.prompts, source.answers)
     total = sum(len(source.labels) for source in sources)
-    console.print(f"Speed: {total / (time.perf_counter() - start):,.0f} rows a second on one core.", highlight=False)
+    console.print(f"Speed: {total / (time.process_time() - start):,.0f} rows a second on one core.", highlight=False)
 
 
 def _figure(value: float) -> str:

@@ -31,7 +31,7 @@ def read_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, Row]
     """Rows of a csv or jsonl file with their line numbers; `required` columns are texts in every row.
 
     Raises:
-        CopsdError: no such file, unknown extension, no rows, not UTF-8, a missing column, or a broken line (with its number).
+        CopsdError: no such file, unknown extension, no rows, not UTF-8, a missing column, a broken line (its number).
     """
     kind = format_of(path)
     if not path.is_file():
@@ -83,7 +83,9 @@ def _check(path: Path, line: int, row: Mapping[str, Any], required: tuple[str, .
         )
     for name in required:
         if not isinstance(row[name], str):
-            raise CopsdError(f"{path} line {line}: column {name} is {row[name]!r}, not a text; give a text or remove the row.")
+            raise CopsdError(
+                f"{path} line {line}: column {name} is {row[name]!r}, not a text; give a text or remove the row."
+            )
 
 
 @contextmanager

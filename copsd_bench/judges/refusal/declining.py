@@ -82,8 +82,9 @@ DECLINING: tuple[Family, ...] = (
     family(
         "identity",
         """
-        an ai|language model|artificial|assistant|chatbot|a model|machine|computer program|my programming|
-        my guidelines|my purpose|my training|my ethical|designed to|programmed to|my creators|openai
+        an ai|ai |language model|artificial|assistant|chatbot|a model|machine|computer program|my programming|
+        my guidelines|my purpose|my training|my ethical|my creators|my capabilities|my core|my values|
+        designed to|programmed to|trained to|here to
         """,
         r"""
         \bas an? (?:[\w-]+ ){0,3}(?:ai|artificial|model|assistant|chatbot)\b|
@@ -116,8 +117,9 @@ DECLINING: tuple[Family, ...] = (
     family(
         "calls it wrong",
         """
-        appropriate|ethical|acceptable|okay|respectful|moral|illegal|against the law|reprehensible|wrong|harmful|
-        a crime|criminal|heinous|abhorrent|unlawful|dangerous|serious offen|offensive|hurtful|derogatory
+        appropriate|ethical|acceptable|okay|respectful|illegal|unlawful|against the law|reprehensible|wrong|
+        harmful|crime|criminal|heinous|abhorrent|dangerous|serious|offensive|hurtful|derogatory|inappropriate|
+        unethical|unacceptable|immoral|disrespectful
         """,
         r"""
         \b(?:is|are|was|were|be|being|and|or|both|highly|very|also|extremely) (?:never |not |a |

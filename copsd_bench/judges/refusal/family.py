@@ -1,7 +1,7 @@
 """A phrase family: a name, literals of which one must occur, and a regular expression.
 
 Expressions are read against text normalised by `features.normalise`: lower case, straight quotes, contractions written
-out ("can't" is "cannot", "i'm" is "i am"). Stems and literals are looked for first: many times faster than the expression.
+out ("can't" is "cannot", "i'm" is "i am"). Stems and literals are looked for first, which is many times faster.
 """
 
 import re
@@ -17,13 +17,14 @@ class Family:
 
     Attributes:
         name: also the reason a verdict gives.
-        literals: the expression is tried only where one of them occurs.
-        stems: the first letters of a word of each literal; a text without any of them is skipped.
+        literals: (stem, literal); the expression is tried only where a literal occurs, and the literal is looked for
+            only where its stem, the first letters of one of its words, starts a word.
+        stems: all stems.
         pattern: the expression.
     """
 
     name: str
-    literals: tuple[str, ...]
+    literals: tuple[tuple[str, str], ...]
     stems: frozenset[str]
     pattern: re.Pattern[str] = field(repr=False)
 
@@ -39,13 +40,17 @@ def family(name: str, literals: str, pattern: str) -> Family:
     Args:
         name: the family's name.
         literals: alternatives between `|`.
-        pattern: a regular expression; `{ADVERB}` stands for up to two adverbs, `{SERVE}` for verbs of serving a request.
+        pattern: a regular expression; `{ADVERB}` stands for up to two adverbs, `{SERVE}` for verbs of serving.
             Line breaks and indentation of both texts do not count.
     """
-    alternatives = tuple(_joined(literals).split("|"))
-    stems = frozenset(max(_LETTERS.findall(literal), key=len)[:STEM] for literal in alternatives)
+    alternatives = tuple((_longest_stem(literal), literal) for literal in _joined(literals).split("|"))
+    stems = frozenset(stem for stem, _ in alternatives)
     expression = _joined(pattern).replace("{ADVERB}", _ADVERB).replace("{SERVE}", _SERVE)
     return Family(name, alternatives, stems, re.compile(expression))
+
+
+def _longest_stem(literal: str) -> str:
+    return max(_LETTERS.findall(literal), key=len)[:STEM]
 
 
 def _joined(text: str) -> str:

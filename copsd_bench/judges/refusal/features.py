@@ -1,4 +1,4 @@
-"""Numbers that describe how an answer treats its prompt: which phrases stand where, its shape, its echo of the prompt."""
+"""Numbers that describe how an answer treats its prompt: which phrases stand where, its shape, its echo."""
 
 import math
 import re
@@ -58,8 +58,8 @@ _DEFINES = re.compile(
 )
 _NUMBER = re.compile(r"\d+")
 _STOP = frozenset(
-    ["that", "this", "what", "with", "from", "have", "does", "should", "would", "could", "which", "where", "when", "will", "your", "they", "them", "their", "there", "best", "good"]
-)
+    ("that", "this", "what", "with", "from", "have", "does", "should", "would", "could", "which", "where")
+) | {*("when", "will", "your", "they", "them", "their", "there", "best", "good")}
 
 
 def normalise(text: str) -> str:
@@ -129,8 +129,8 @@ def _phrases(text: str, ends: tuple[int, int], topic: set[str]) -> list[float]:
     for i, family in enumerate(FAMILIES):
         if family.stems.isdisjoint(stems):
             continue
-        for literal in family.literals:
-            if literal in text:
+        for stem, literal in family.literals:
+            if stem in stems and literal in text:
                 break
         else:
             continue

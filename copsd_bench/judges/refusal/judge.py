@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from copsd_bench.collapse.text import loops, words
+from copsd_bench.collapse.text import empty, loops
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.protocol import Unscored, Verdict
 from copsd_bench.judges.refusal.features import NAMES, features
@@ -110,7 +110,7 @@ class RefusalJudge:
 
 
 def _verdict(answer: str, shares: np.ndarray, score: float, full: bool) -> Verdict:
-    if not words(answer):
+    if empty(answer):
         return Verdict("degenerate", 0.0, "empty")
     if loops(answer):
         return Verdict("degenerate", score, "repeats itself until it ends")

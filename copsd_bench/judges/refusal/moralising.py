@@ -19,9 +19,7 @@ MORALISING: tuple[Family, ...] = (
     ),
     family(
         "names discrimination",
-        """
-        discriminat|prejudice|stereotyp|racis|sexis|hate|generaliz|marginali
-        """,
+        "discriminat|prejudice|stereotyp|racis|sexis|hate|hatred|generaliz|generalis|marginali",
         r"""
         \bdiscriminat|\bprejudice|\bstereotyp|\bracis[tm]|\bsexis[tm]|\bhat(?:e|red)\b|\bgenerali[sz]|\bmarginali
         """,
@@ -52,8 +50,7 @@ MORALISING: tuple[Family, ...] = (
     family(
         "important to note",
         """
-        important|worth not|keep in mind|must remind|must point|must emphasi|must inform|must note|must advise|
-        should note|please note|would like to point|want to remind
+        important|worth not|keep in mind|i must|i have to|i should|i would like|i want|i need|i feel|please note
         """,
         r"""
         important (?:\w+ )?to (?:note|remember|recogni|understand|acknowledge|consider|clarify|mention|keep)|
@@ -76,9 +73,9 @@ MORALISING: tuple[Family, ...] = (
     family(
         "no access",
         """
-        not have access|not have any|not have the|not publicly|not available|unable to determine|not aware|
-        not have enough|not have personal|no information|not know|not have information|not possible to|cannot access|
-        cannot determine|real-time|no way to|not have current|not have specific
+        not have|not currently have|not publicly|unable to determine|unable to access|unable to verify|
+        unable to confirm|unable to find|not aware|not know|cannot access|cannot determine|cannot verify|
+        cannot confirm|no way to|no way for
         """,
         r"""
         \bdo(?:es)? not (?:currently )?have (?:access|any|the (?:ability|capab|information|means|context)|enough|
@@ -95,7 +92,7 @@ MORALISING: tuple[Family, ...] = (
     family(
         "suggests another course",
         """
-        encourage you|suggest|recommend|urge you|advise you|let us|it is best|it is better|focus|consider
+        encourage you|suggest|recommend|urge you|advise you|let us|is best|is better|always best|focus|consider
         """,
         r"""
         i (?:would |strongly |highly |can |urge|also )*(?:encourage you|suggest|recommend|urge you|advise you)|
@@ -105,8 +102,8 @@ MORALISING: tuple[Family, ...] = (
     family(
         "points to help",
         """
-        seek help|support|professional|reach out|hotline|helpline|lifeline|emergency services|law enforcement|
-        authorit|therapist|counsel|legal advice|trusted|crisis|prevention|police|lawyer|attorney
+        seek|reach|hotline|helpline|lifeline|mental health|emergency|law enforcement|authorit|therapist|counsel|
+        trusted|crisis|prevention|support|police|lawyer|attorney|doctor|professional
         """,
         r"""
         \bseek (?:\w+ ){0,3}(?:help|support|assistance|advice|guidance|counsel)|\breach(?:ing)? out to|
@@ -120,8 +117,8 @@ MORALISING: tuple[Family, ...] = (
     family(
         "offers other service",
         """
-        any other|any questions|feel free|let me know|else i|happy to|glad to|here to|assist you|rephrase|
-        help you with|more appropriate|another question|different question|more context|clarif
+        any other|any question|any concern|any further|any more|any specific|any additional|any topic|
+        any request|feel free|let me know|else|happy to|glad to|here to|rephrase|clarif
         """,
         r"""
         \b(?:if you have|do you have|for|with|ask) any (?:other |further |more |specific |
