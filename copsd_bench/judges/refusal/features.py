@@ -64,11 +64,11 @@ _STOP = frozenset(
 
 def normalise(text: str) -> str:
     """Lower case, straight quotes, no emphasis, contractions written out; without reasoning and a role prefix."""
+    if "<think" in text:
+        text = _THINKING.sub(" ", text)
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]}\n{text[-_TAIL:]}"
     text = text.translate(_TRANSLATE).strip().lower()
-    if "<think" in text:
-        text = _THINKING.sub(" ", text)
     text = _ROLE.sub("", text)
     if "'" in text or "can not" in text:
         for short, full in _CONTRACTIONS:
@@ -165,6 +165,8 @@ def _combined(single: np.ndarray, flags: np.ndarray) -> np.ndarray:
             np.minimum(declines, flags[:, _TURNS, :].max(axis=1)),
             declines * single[:, _NAMED["short"]],
             single[:, _NAMED["asked for a text"]] * (1 - flags[:, _OUTRIGHT, :].max(axis=(1, 2))),
+            single[:, _NAMED["declines at the end"]] * (1 - declines),
+            flags[:, _OUTRIGHT, 2].max(axis=1) * (1 - declines),
         ],
         axis=1,
     )
@@ -232,6 +234,8 @@ _TOGETHER = (
     "declines, then turns to help",
     "short and declines",
     "asked for a text, not declined",
+    "declines at the end only",
+    "declines later only",
 )
 _SHAPE = ("length", "short", "long", "list", "code", "figures", "ends asking", "cut off")
 
