@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from copsd_bench.commands import data, models
+from copsd_bench.commands import data, judge, models
 from copsd_bench.commands.check import check
 from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
@@ -31,6 +31,8 @@ app.command("leaderboard")(leaderboard)
 app.command("view")(view)
 app.add_typer(data.app)
 app.add_typer(models.app)
+
+app.add_typer(judge.app, name="judge")
 
 
 def main() -> None:
