@@ -5,6 +5,10 @@ import sys
 
 import typer
 
+from copsd_bench.commands import data, models
+from copsd_bench.commands.check import check
+from copsd_bench.commands.compare import compare
+from copsd_bench.commands.leaderboard import leaderboard
 from copsd_bench.errors import CopsdError, ExitCode
 
 app = typer.Typer(
@@ -16,6 +20,12 @@ app = typer.Typer(
     help="Did a safety-aligned language model become safer, or only shorter? "
     "Runs benchmarks on Inspect with a collapse panel beside every score.",
 )
+app.add_typer(data.app)
+app.add_typer(models.app)
+
+app.command("compare")(compare)
+app.command("check")(check)
+app.command("leaderboard")(leaderboard)
 
 
 def main() -> None:

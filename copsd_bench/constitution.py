@@ -12,7 +12,7 @@ from copsd_bench.errors import CopsdError, unknown_name
 
 
 class Route(BaseModel):
-    """One of the three exclusive ways to answer: when it applies and what to do then."""
+    """One of the three exclusive ways to answer, rendered as "When <when>: <do>"."""
 
     model_config = ConfigDict(extra="forbid")
     when: str = Field(min_length=20)
@@ -63,7 +63,7 @@ class Constitution(BaseModel):
         """The rules as one text, without the user's question."""
         assessment = "\n".join(f"- {heading}: {question.strip()}" for heading, question in self.assessment.items())
         routes = "\n".join(
-            f"{letter}. When {route.when.strip()} {route.do.strip()}"
+            f"{letter}. When {route.when.strip()}: {route.do.strip()}"
             for letter, route in zip("ABC", (self.routes.refuse, self.routes.warn, self.routes.help), strict=True)
         )
         return (

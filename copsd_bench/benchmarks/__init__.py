@@ -1,0 +1,1 @@
+"""Benchmarks: one short file each (source -> sample -> solver -> scorer), registered with Inspect when imported."""

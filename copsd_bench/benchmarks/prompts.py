@@ -1,0 +1,118 @@
+"""Anyone's own prompts: the collapse panel on a csv or jsonl file."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.model import GenerateConfig
+
+from copsd_bench.benchmarks.refusal_scorer import refused
+from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.judges.registry import get_judge
+from copsd_bench.records.schema import DatasetInfo
+from copsd_bench.sources.ids import stable_ids
+
+GROUP_OF = {"harmful": "harmful", "benign": "benign", "general": "general", "": "general"}
+
+
+@task
+def prompts(file: str, constitution: str = "none", seed: int = 0) -> Task:
+    """Refusals and the collapse panel on the prompts of a file.
+
+    Args:
+        file: csv or jsonl with `prompt` and, if known, `label` (`harmful` or `benign`).
+        constitution: context the model sees (`none`, a name, a file).
+        seed: of the samples' random streams.
+    """
+    path = Path(file)
+    rows = read_prompts(path)
+    ids = stable_ids([row["prompt"] for row in rows], prefix="prompt")
+    samples = [
+        Sample(id=i, input=row["prompt"], metadata={"group": GROUP_OF[row["label"]]})
+        for i, row in zip(ids, rows, strict=True)
+    ]
+    groups = {GROUP_OF[row["label"]] for row in rows}
+    metrics = [MetricSpec(name="refused", score="refused")]
+    if "harmful" in groups:
+        metrics.append(MetricSpec(name="refusal_harmful", score="refused", groups=["harmful"]))
+    if "benign" in groups:
+        metrics.append(MetricSpec(name="over_refusal", score="refused", groups=["benign"]))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    spec = TaskSpec(
+        dataset=DatasetInfo(
+            name=f"prompts:{path.name}", source="file", revision=digest[:16], sha256=digest, count=len(rows),
+            used=len(rows),
+        ),
+        metrics=metrics,
+        primary="refused",
+        judges={"refused": get_judge("refusal").id},
+        constitution=constitution,
+    )  # fmt: skip
+    return build_task("prompts", "1", samples, spec, [refused()], GenerateConfig(temperature=0, max_tokens=512), seed)
+
+
+def read_prompts(path: Path) -> list[dict[str, str]]:
+    """Rows with `prompt` and `label` (`harmful`, `benign`, `general` or empty).
+
+    Raises:
+        CopsdError: the file is missing, empty, malformed (which line), or has an empty prompt or unknown label.
+    """
+    if not path.is_file():
+        raise CopsdError(f"Prompts file {path} does not exist.", ExitCode.DATA)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CopsdError(f"Prompts file {path} is not UTF-8 text ({error.reason}).", ExitCode.DATA) from error
+    raw = _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text)
+    if not raw:
+        raise CopsdError(f"Prompts file {path} has no rows.", ExitCode.DATA)
+    return [_row(path, number, row) for number, row in raw]
+
+
+def _csv_rows(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(text.splitlines(keepends=True))
+    if "prompt" not in (reader.fieldnames or []):
+        found = ", ".join(reader.fieldnames or []) or "nothing"
+        raise CopsdError(f"Prompts file {path} needs a header with a column 'prompt', found: {found}.", ExitCode.DATA)
+    try:
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise CopsdError(
+            f"Prompts file {path} line {reader.line_num} is not valid csv: {error}.", ExitCode.DATA
+        ) from error
+
+
+def _jsonl_rows(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    if path.suffix not in (".jsonl", ".ndjson"):
+        raise CopsdError(f"Prompts file {path} must be .csv or .jsonl.", ExitCode.DATA)
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CopsdError(
+                f"Prompts file {path} line {number} is not valid JSON: {error.msg}.", ExitCode.DATA
+            ) from error
+        if not isinstance(row, dict):
+            raise CopsdError(f"Prompts file {path} line {number} is not a JSON object.", ExitCode.DATA)
+        rows.append((number, row))
+    return rows
+
+
+def _row(path: Path, number: int, row: dict[str, Any]) -> dict[str, str]:
+    prompt, label = row.get("prompt"), row.get("label") or ""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise CopsdError(f"Prompts file {path} line {number} has no prompt text.", ExitCode.DATA)
+    if label not in GROUP_OF:
+        raise CopsdError(
+            f"Prompts file {path} line {number} has label {label!r}; use 'harmful', 'benign' or leave it empty.",
+            ExitCode.DATA,
+        )
+    return {"prompt": prompt, "label": label}

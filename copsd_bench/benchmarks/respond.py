@@ -1,0 +1,89 @@
+"""The solver of every task: put the constitution on the messages, then answer with the sample's own random stream."""
+
+import hashlib
+from typing import Any
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    ContentImage,
+    ContentText,
+)
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from copsd_bench.constitution import load_constitution
+from copsd_bench.engine.context import Context, Placement
+
+NO_CONSTITUTION = "none"
+BY_CATEGORY = "category"
+
+
+def context_named(constitution: str, category: str = "", placement: Placement | None = None) -> Context | None:
+    """The context of a sample.
+
+    Args:
+        constitution: `none`, a constitution's name or file, or `category` for the one that matches the sample's
+            category (`default` where there is none).
+        category: the sample's category.
+        placement: user turn or system message; None takes the constitution's own.
+    """
+    if constitution == NO_CONSTITUTION:
+        return None
+    if constitution == BY_CATEGORY:
+        from copsd_bench.constitution import constitution_names
+
+        constitution = category if category in constitution_names() else "default"
+    return load_constitution(constitution).context(placement)
+
+
+@solver
+def respond(constitution: str = NO_CONSTITUTION, seed: int = 0, placement: Placement | None = None) -> Solver:
+    """Answer the sample once.
+
+    Args:
+        constitution: see `context_named`; `none` is the honest setting for a trained model.
+        seed: with the sample id and the epoch it makes the sample's random stream; unused when greedy.
+        placement: where the constitution goes; None takes its own.
+    """
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        context = context_named(constitution, str(state.metadata.get("category", "")), placement)
+        if context is not None:
+            state.messages = with_context(state.messages, context)
+        return await generate(state, seed=sample_seed(seed, str(state.sample_id), state.epoch))
+
+    return solve
+
+
+def sample_seed(seed: int, sample_id: str, epoch: int) -> int:
+    """A seed in [0, 2**31) for one sample in one epoch, whatever other samples there are."""
+    digest = hashlib.sha256(f"{seed}\0{sample_id}\0{epoch}".encode()).digest()
+    return int.from_bytes(digest[:4]) >> 1
+
+
+def with_context(messages: list[ChatMessage], context: Context) -> list[ChatMessage]:
+    """Inspect messages with a context applied; works for every provider, images stay in place."""
+    plain: list[dict[str, Any]] = [
+        {
+            "role": m.role,
+            "content": m.content if isinstance(m.content, str) else [_plain(part) for part in m.content],
+        }
+        for m in messages
+    ]
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+    return [
+        kinds[m["role"]](
+            content=m["content"] if isinstance(m["content"], str) else [_part(part) for part in m["content"]]
+        )
+        for m in context.apply(plain)
+    ]
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    return {"type": "text", "text": part.text} if isinstance(part, ContentText) else {"type": "other", "part": part}
+
+
+def _part(part: dict[str, Any]) -> ContentText | ContentImage:
+    return ContentText(text=part["text"]) if part["type"] == "text" else part["part"]

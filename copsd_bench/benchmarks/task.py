@@ -1,0 +1,120 @@
+"""How a benchmark says what it is: its data, its metrics, and the Inspect task made of them."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal
+
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import GenerateConfig
+from inspect_ai.scorer import Scorer
+from inspect_ai.solver import Solver, chain
+from pydantic import BaseModel, ConfigDict
+
+from copsd_bench.benchmarks.panel_scorer import panel
+from copsd_bench.benchmarks.respond import respond
+from copsd_bench.records.schema import DatasetInfo, Group
+
+KEY = "copsd"
+"""Where a task keeps its `TaskSpec` in Inspect's task metadata."""
+
+
+class MetricSpec(BaseModel):
+    """A number of a benchmark, computed from per-sample scores.
+
+    Attributes:
+        name: as it stands in records.
+        score: the per-sample score it is made of; with `minus`, the difference of two groups' rates.
+        groups: prompt classes it covers; None covers all.
+        minus: the group whose rate is taken off (a Youden-type balance).
+        tags: only samples whose tags have these values.
+        unit: `fraction` for rates, `score` for means.
+        weight: name of a per-sample score to weight by (a ratio of sums: instruction-level accuracy).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    score: str
+    groups: list[Group] | None = None
+    minus: Group | None = None
+    tags: dict[str, str] = {}
+    unit: Literal["fraction", "score"] = "fraction"
+    weight: str | None = None
+
+
+class TaskSpec(BaseModel):
+    """What the record of a task needs to know.
+
+    Attributes:
+        dataset: what was loaded.
+        metrics: the benchmark's numbers.
+        primary: name of the one that stands for the benchmark.
+        judges: judge id by the score it gives.
+        constitution: the context mode of the run.
+        notes: sentences a reader of the number must know.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    dataset: DatasetInfo
+    metrics: list[MetricSpec]
+    primary: str
+    judges: dict[str, str] = {}
+    constitution: str = "none"
+    notes: list[str] = []
+
+
+def build_task(
+    name: str,
+    version: str,
+    samples: Sequence[Sample],
+    spec: TaskSpec,
+    scorers: Sequence[Scorer],
+    config: GenerateConfig,
+    seed: int = 0,
+    before: Sequence[Solver] = (),
+) -> Task:
+    """An Inspect task with the panel beside its scores and its strata interleaved, so that any limit is balanced.
+
+    Args:
+        name: the task's name.
+        version: changes when numbers no longer compare.
+        samples: each with a unique content-hash id and `group` (and `category`) in its metadata.
+        spec: for the record.
+        scorers: the benchmark's own; none if the panel says it all.
+        config: token limit and temperature.
+        seed: of the samples' random streams.
+        before: solvers before the answer (prompt templates, few-shot messages).
+    """
+    answer = respond(spec.constitution, seed)
+    dataset = MemoryDataset(interleave(samples, _stratum), name=name)
+    return Task(
+        name=name,
+        version=version,
+        dataset=dataset,
+        solver=chain(*before, answer) if before else answer,
+        scorer=[*scorers, panel()],
+        config=config,
+        metadata={KEY: spec.model_dump(mode="json")},
+    )
+
+
+def interleave(samples: Sequence[Sample], stratum: Callable[[Sample], Hashable]) -> list[Sample]:
+    """Round-robin over strata, in each in the given order: the first n samples are balanced for every n."""
+    strata: dict[Hashable, list[Sample]] = {}
+    for sample in samples:
+        strata.setdefault(stratum(sample), []).append(sample)
+    # Groups alternate before categories do, so that even a small limit sees every prompt class.
+    by_group: dict[Any, list[list[Sample]]] = {}
+    for key, members in strata.items():
+        by_group.setdefault(key[0] if isinstance(key, tuple) else key, []).append(members)
+    columns = [_round_robin(members) for members in by_group.values()]
+    return _round_robin(columns)
+
+
+def _round_robin(lists: Sequence[Sequence[Sample]]) -> list[Sample]:
+    longest = max((len(members) for members in lists), default=0)
+    return [members[i] for i in range(longest) for members in lists if i < len(members)]
+
+
+def _stratum(sample: Sample) -> tuple[str, str]:
+    metadata = sample.metadata or {}
+    return str(metadata.get("group", "general")), str(metadata.get("category", ""))

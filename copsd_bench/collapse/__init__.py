@@ -1,0 +1,1 @@
+"""The collapse panel: pure functions on completions, token scores and activations."""

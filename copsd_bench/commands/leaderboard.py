@@ -1,0 +1,41 @@
+"""`copsd-bench leaderboard`: many runs in one table."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from copsd_bench.commands._show import show
+
+
+class TableFormat(StrEnum):
+    """Formats of `leaderboard`."""
+
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+
+
+def leaderboard(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATHS]...", help="Records, or folders searched for them; `results` without it."),
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.", show_default=False)] = None,
+    form: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.table,
+    out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
+) -> None:
+    """Show many runs side by side: scores with their uncertainty, and the collapse panel.
+
+    Runs stand in one block only if they answered the same items under the same settings (data, task version, judges,
+    token limit, sampling, epochs). What does not compare stands apart, with the reason.
+
+    Example: `copsd-bench leaderboard results --suite mini --format markdown --out LEADERBOARD.md`
+    """
+    from copsd_bench.records import leaderboard as board
+    from copsd_bench.records.store import find_records, read_record
+
+    blocks = board.leaderboard([read_record(path) for path in find_records(paths or [Path("results")])], suite)
+    parts = board.leaderboard_parts(blocks, tasks_per_grid=6 if form == TableFormat.table else None)
+    show(parts, form, out, {"csv": lambda: board.leaderboard_csv(blocks)})

@@ -1,0 +1,169 @@
+"""The decoding loop: rows join a running batch when there is room and leave it when they are finished."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from copsd_bench.engine.kv import KvBatch, joinable, new_cache, prefill
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
+from copsd_bench.engine.sample import RowStream, choose
+
+PREFILL_TOKENS = 8192
+"""Most prompt tokens (padding included) prefilled in one forward pass."""
+
+
+@dataclass(eq=False)
+class Row:
+    """A prompt on its way to a completion."""
+
+    prompt: Prompt
+    sampling: Sampling
+    stream: RowStream
+    done: Callable[[Completion], None]
+    cancelled: Callable[[], bool] = lambda: False
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    finished: bool = False
+
+
+class Decoder:
+    """Decodes rows of one view with continuous batching.
+
+    Args:
+        model: a causal or vision-language model, already under the view.
+        tokenizer: decodes completions.
+        eos_ids: token ids that end a completion.
+        max_length: the model's context window in tokens.
+        batch_size: most rows decoded together.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.eos_ids = eos_ids
+        self.max_length = max_length
+        self.batch_size = batch_size
+        self.joins = joinable(new_cache(model))
+
+    @torch.inference_mode()
+    def run(self, pull: Callable[[int], Sequence[Row]]) -> None:
+        """Decode until `pull` has no more rows.
+
+        Args:
+            pull: called with the number of free places; returns at most that many new rows, or none for now. The loop
+                ends when it returns none while no row is being decoded.
+        """
+        batch: KvBatch | None = None
+        rows: list[Row] = []
+        while True:
+            live = [b for b, row in enumerate(rows) if not row.finished]
+            # A finished row costs a little until the batch is repacked; repacking copies the cache. An eighth balances.
+            if not live or self.batch_size - len(live) >= max(1, self.batch_size // 8):
+                if batch is not None and 0 < len(live) < len(rows):
+                    batch.select(torch.tensor(live, device=batch.mask.device))
+                rows = [rows[b] for b in live]
+                batch = batch if rows else None
+                if batch is None or self.joins:
+                    batch = self._admit(pull(self.batch_size - len(rows)), batch, rows)
+                if batch is None:
+                    return
+            if any(not row.finished for row in rows):
+                self._step(batch, rows)
+
+    def _admit(self, new: Sequence[Row], batch: KvBatch | None, rows: list[Row]) -> KvBatch | None:
+        """Prefill new rows, each distinct prompt once, sample their first token and join them to the batch."""
+        ordered = sorted(new, key=lambda row: len(row.prompt.ids))
+        # Caches that cannot be joined must be filled in one pass.
+        for group in _groups(ordered, PREFILL_TOKENS) if self.joins else [ordered] if ordered else []:
+            unique = list({id(row.prompt): row.prompt for row in group}.values())
+            index = {id(prompt): i for i, prompt in enumerate(unique)}
+            joined, output = prefill(self.model, unique, logits_to_keep=1)
+            where = torch.tensor([index[id(row.prompt)] for row in group], device=joined.mask.device)
+            self._sample(output.logits[:, -1][where], group)
+            if len(group) != len(unique):
+                joined.select(where)
+            rows.extend(group)
+            if batch is None:
+                batch = joined
+            else:
+                batch.join(joined)
+        return batch
+
+    def _step(self, batch: KvBatch, rows: list[Row]) -> None:
+        """Feed each row its last token and sample the next; finished rows are fed too and ignored."""
+        device = batch.mask.device
+        # A row that ended at its first token is still in the batch; the values it computes are never read.
+        tokens = torch.tensor([[row.ids[-1]] for row in rows], device=device)
+        position = batch.lengths.unsqueeze(1)
+        batch.mask = torch.cat([batch.mask, batch.mask.new_ones((len(rows), 1))], dim=1)
+        output = self.model(
+            input_ids=tokens,
+            attention_mask=batch.mask,
+            position_ids=position,
+            past_key_values=batch.cache,
+            use_cache=True,
+        )
+        self._sample(output.logits[:, -1], rows)
+
+    def _sample(self, logits: torch.Tensor, rows: Sequence[Row]) -> None:
+        live = [b for b, row in enumerate(rows) if not row.finished]
+        if not live:
+            return
+        logits = logits[live].float()
+        chosen = choose(logits, [rows[b].sampling for b in live], [rows[b].stream for b in live])
+        logprobs = logits.log_softmax(dim=-1)
+        entropies = -(logprobs.exp() * logprobs.nan_to_num(neginf=0.0)).sum(dim=-1)
+        picked = logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1)
+        values = zip(live, chosen.tolist(), picked.tolist(), entropies.tolist(), strict=True)
+        for b, token, logprob, entropy in values:
+            row = rows[b]
+            row.ids.append(token)
+            row.logprobs.append(logprob)
+            row.entropies.append(entropy)
+            self._finish_if_over(row)
+
+    def _finish_if_over(self, row: Row) -> None:
+        stop_at = self._stop_string(row)
+        reason: StopReason | None = None
+        if row.ids[-1] in self.eos_ids or stop_at is not None:
+            reason = "stop"
+        elif len(row.ids) >= row.sampling.max_tokens:
+            reason = "max_tokens"
+        elif len(row.prompt.ids) + len(row.ids) >= self.max_length:
+            reason = "model_length"
+        if reason is None:
+            row.finished = row.cancelled()
+            return
+        row.finished = True
+        text = self.tokenizer.decode(row.ids, skip_special_tokens=True)
+        row.done(
+            Completion(
+                ids=tuple(row.ids),
+                text=text if stop_at is None else text[:stop_at],
+                logprobs=tuple(row.logprobs),
+                entropies=tuple(row.entropies),
+                stop_reason=reason,
+            )
+        )
+
+    def _stop_string(self, row: Row) -> int | None:
+        """Where in the text the first stop string starts, if the newest token completed one."""
+        if not row.sampling.stop:
+            return None
+        text = self.tokenizer.decode(row.ids, skip_special_tokens=True)
+        found = [at for at in (text.find(stop) for stop in row.sampling.stop) if at >= 0]
+        return min(found) if found else None
+
+
+def _groups(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+    """Split rows, sorted by length, so that one group holds at most `tokens` tokens, padding included."""
+    groups: list[list[Row]] = []
+    for row in rows:
+        if groups and (len(groups[-1]) + 1) * len(row.prompt.ids) <= tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups

@@ -1,0 +1,119 @@
+"""Batches over one KV cache: left-padded prefill, rows selected, repeated, trimmed and joined."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from copsd_bench.engine.protocol import Prompt
+
+
+@dataclass
+class KvBatch:
+    """Rows that share one cache. Row b has seen `mask[b].sum()` tokens; the rest of its width is left padding.
+
+    Attributes:
+        cache: keys and values, batch B, width T.
+        mask: 1 where a cached position is real, shape [B, T].
+    """
+
+    cache: DynamicCache
+    mask: torch.Tensor
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """Tokens each row has seen, shape [B]; also the next position of each row."""
+        return self.mask.sum(dim=1)
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep (or repeat) these rows, in this order, and drop columns that are padding for all of them."""
+        self.cache.batch_select_indices(rows)
+        self.mask = self.mask[rows]
+        if joinable(self.cache):
+            padding = int((self.mask.shape[1] - self.lengths.max()).item())
+            if padding > 0:
+                self.mask = self.mask[:, padding:]
+                for layer in self.cache.layers:
+                    layer.keys, layer.values = layer.keys[:, :, padding:], layer.values[:, :, padding:]
+
+    def join(self, other: "KvBatch") -> None:
+        """Append the rows of another batch; the narrower one is padded on the left."""
+        width = max(self.mask.shape[1], other.mask.shape[1])
+        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
+            mine.keys = torch.cat([_left_pad(mine.keys, width), _left_pad(theirs.keys, width)])
+            mine.values = torch.cat([_left_pad(mine.values, width), _left_pad(theirs.values, width)])
+        masks = [torch.nn.functional.pad(mask, (width - mask.shape[1], 0)) for mask in (self.mask, other.mask)]
+        self.mask = torch.cat(masks)
+
+
+def joinable(cache: DynamicCache) -> bool:
+    """Whether rows of different widths may be joined: plain full-attention layers only (no window, no recurrent state)."""
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def expandable(cache: DynamicCache) -> bool:
+    """Whether rows may be repeated and left-padded: attention layers only (a recurrent state would see the padding)."""
+    return all(isinstance(layer, DynamicLayer) for layer in cache.layers)
+
+
+def new_cache(model: Any) -> DynamicCache:
+    """An empty cache of the kinds of layers this model has."""
+    return DynamicCache(config=model.config)
+
+
+def prefill(model: Any, prompts: Sequence[Prompt], **forward: Any) -> tuple[KvBatch, Any]:
+    """Run prompts through the model once.
+
+    Args:
+        model: the model under the wanted view.
+        prompts: B prompts; features (pixels) of all rows are concatenated along the batch.
+        forward: further arguments of the forward pass (e.g. `logits_to_keep`).
+
+    Returns:
+        The batch, its cache as wide as the longest prompt, and the model's output.
+    """
+    device = model.device
+    ids, mask = left_padded([prompt.ids for prompt in prompts], device)
+    cache = new_cache(model)
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask),
+        past_key_values=cache,
+        use_cache=True,
+        **features(prompts, model),
+        **forward,
+    )
+    return KvBatch(cache, mask), output
+
+
+def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, both [B, T], padded on the left with id 0 (masked, so its value does not matter)."""
+    width = max(len(row) for row in rows)
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for b, row in enumerate(rows):
+        ids[b, width - len(row) :] = torch.tensor(row, dtype=torch.long)
+        mask[b, width - len(row) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position of each token in its own row, [B, T]; padding gets 0."""
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def features(prompts: Sequence[Prompt], model: Any) -> dict[str, torch.Tensor]:
+    """Processor outputs of all rows as forward arguments, floating ones in the model's dtype."""
+    keys = {key for prompt in prompts for key in prompt.features}
+    merged = {key: torch.cat([p.features[key] for p in prompts if key in p.features]) for key in sorted(keys)}
+    return {k: v.to(model.device, model.dtype if v.is_floating_point() else None) for k, v in merged.items()}
+
+
+def _left_pad(states: torch.Tensor, width: int) -> torch.Tensor:
+    """[B, heads, T, dim] -> [B, heads, width, dim], zeros on the left (they are masked)."""
+    missing = width - states.shape[2]
+    return torch.nn.functional.pad(states, (0, 0, missing, 0)) if missing else states

@@ -1,0 +1,156 @@
+"""The Inspect model provider `copsd/<model>`: exact token counts, true stop reasons, a random stream a sample."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ContentImage,
+    ContentText,
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling
+from copsd_bench.engine.spec import EngineSpec, load_worker
+from copsd_bench.errors import CopsdError
+
+DEFAULT_MAX_TOKENS = 1024
+UNSUPPORTED = ("frequency_penalty", "presence_penalty", "logit_bias", "best_of", "response_schema", "top_logprobs")
+
+
+class CopsdAPI(ModelAPI):
+    """A local model as an Inspect provider.
+
+    Model args (`-M name=value`): `adapter`, `dtype`, `device`, `engine`, `batch_size`, `revision`,
+    `trust_remote_code`, and `weights`, the identity digest `copsd-bench run` puts there so that Inspect's own run
+    identity knows the weights; a digest that does not match the model is an error.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),
+        **model_args: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        self.spec = EngineSpec.from_model_args(model_name, model_args)
+        self.worker = load_worker(self.spec)
+        self._asked: Counter[bytes] = Counter()
+
+    def max_tokens(self) -> int:
+        """Tokens of an answer when a task sets no limit."""
+        return min(DEFAULT_MAX_TOKENS, self.worker.engine.max_length // 2)
+
+    def max_connections(self) -> int:
+        """As many samples in flight as rows decode together: more would only be lost on a kill."""
+        return self.worker.engine.batch_size
+
+    def connection_key(self) -> str:
+        """One pool of connections a model."""
+        return f"copsd/{self.model_name}"
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Generate with the chat template applied once; returns when this row is finished, not when its batch is."""
+        if tools:
+            raise CopsdError("The copsd provider does not call tools; use an API or vLLM server provider for agents.")
+        for name in UNSUPPORTED:
+            if getattr(config, name):
+                raise CopsdError(f"The copsd provider does not support {name!r}; remove it from the generate config.")
+        prompt = self.worker.engine.encode(messages(input))
+        limit = config.max_tokens or self.max_tokens()
+        sampling = Sampling(
+            max_tokens=limit,
+            temperature=config.temperature or 0.0,
+            top_p=1.0 if config.top_p is None else config.top_p,
+            top_k=config.top_k or None,
+            stop=tuple(config.stop_seqs or ()),
+        )
+        seeds = self._seeds(prompt, config.seed or 0, config.num_choices or 1)
+        futures = [self.worker.submit(prompt, sampling, seed) for seed in seeds]
+        try:
+            completions = [await asyncio.wrap_future(future) for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+        return self._output(prompt, completions, bool(config.logprobs))
+
+    def _seeds(self, prompt: Prompt, seed: int, count: int) -> list[int]:
+        """Streams by seed, prompt and how often this pair was asked before (repeats of a prompt must differ)."""
+        key = hashlib.sha256(f"{seed}:{prompt.ids}".encode()).digest()
+        first = self._asked[key]
+        self._asked[key] += count
+        return [int.from_bytes(hashlib.sha256(key + n.to_bytes(8)).digest()[:7]) for n in range(first, first + count)]
+
+    def _output(self, prompt: Prompt, completions: Sequence[Completion], logprobs: bool) -> ModelOutput:
+        tokenizer = self.worker.engine.tokenizer
+        choices = []
+        for completion in completions:
+            listed = None
+            if logprobs:
+                tokens = zip(completion.ids, completion.logprobs, strict=True)
+                listed = Logprobs(content=[Logprob(token=tokenizer.decode([i]), logprob=p) for i, p in tokens])
+            message = ChatMessageAssistant(content=completion.text, model=self.model_name, source="generate")
+            choices.append(ChatCompletionChoice(message=message, stop_reason=completion.stop_reason, logprobs=listed))
+        generated = sum(len(completion.ids) for completion in completions)
+        return ModelOutput(
+            model=self.model_name,
+            choices=choices,
+            usage=ModelUsage(
+                input_tokens=len(prompt.ids), output_tokens=generated, total_tokens=len(prompt.ids) + generated
+            ),
+            metadata=token_statistics(completions[0]),
+        )
+
+
+def token_statistics(completion: Completion) -> dict[str, Any]:
+    """White-box numbers of an answer for the panel: mean entropy and log-probability in nats per token."""
+    count = len(completion.ids)
+    return {
+        "mean_entropy": sum(completion.entropies) / count if completion.entropies else None,
+        "mean_logprob": sum(completion.logprobs) / count if count else None,
+    }
+
+
+def messages(input: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    """Inspect messages as role / content messages with text and image parts.
+
+    Raises:
+        CopsdError: a tool message, or content that is neither text nor image.
+    """
+    converted = []
+    for message in input:
+        if message.role == "tool":
+            raise CopsdError("The copsd provider does not take tool messages; use an API provider for agents.")
+        content = message.content if isinstance(message.content, str) else [_part(part) for part in message.content]
+        converted.append({"role": message.role, "content": content})
+    return converted
+
+
+def _part(part: Any) -> dict[str, Any]:
+    if isinstance(part, ContentText):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, ContentImage):
+        if part.image.startswith(("http://", "https://")):
+            raise CopsdError(f"Image {part.image!r} is a web address; download it and give a local file.")
+        return {"type": "image", "image": part.image if part.image.startswith("data:") else Path(part.image)}
+    raise CopsdError(f"The copsd provider takes text and images, not {part.type!r} content.")

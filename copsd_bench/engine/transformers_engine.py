@@ -1,0 +1,179 @@
+"""The reference engine, on transformers: it can do everything the protocol names."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from copsd_bench.engine.context import Context
+from copsd_bench.engine.decode import Decoder, Row
+from copsd_bench.engine.encode import Conversation, Encoder
+from copsd_bench.engine.kv import prefill
+from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
+from copsd_bench.engine.sample import RowStream
+from copsd_bench.engine.score import score_rows
+from copsd_bench.engine.views import decoder_layers, using
+from copsd_bench.errors import CopsdError, ExitCode
+
+DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
+
+
+class TransformersEngine:
+    """One model in memory, looked at through views.
+
+    Args:
+        path: folder with safetensors weights, config and tokenizer.
+        adapters: PEFT adapter folders by name.
+        dtype: torch dtype name, e.g. `bfloat16`.
+        device: torch device, e.g. `cpu`, `cuda`.
+        batch_size: most rows decoded together; None chooses by device.
+        trust_remote_code: run model code that comes with the weights.
+    """
+
+    capabilities: frozenset[Capability] = frozenset(
+        {"generate", "score", "activations", "interventions", "adapters", "entropy"}
+    )
+
+    def __init__(
+        self,
+        path: Path,
+        adapters: Mapping[str, Path] | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        batch_size: int | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        from copsd_bench.engine.load import load_model
+
+        loaded = load_model(path, adapters or {}, dtype, device, trust_remote_code)
+        self.model = loaded.model
+        self.tokenizer = loaded.tokenizer
+        self.max_length = loaded.max_length
+        self.eos_ids = loaded.eos_ids
+        self.batch_size = batch_size or DEFAULT_BATCH.get(torch.device(device).type, 32)
+        self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
+        self._head = _checked_head(self.model)
+        if loaded.processor is not None:
+            self.capabilities = self.capabilities | {"images"}
+
+    def encode(self, conversation: Conversation | str, context: Context | None = None) -> Prompt:
+        """See `Encoder`."""
+        return self.encode_prompt(conversation, context)
+
+    def generate(
+        self,
+        view: View,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int] | None = None,
+        on_complete: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """Sample one completion a prompt, longest prompts first so that the batch shrinks evenly.
+
+        Args:
+            view: how to look at the weights.
+            prompts: one a completion; the same Prompt object several times is prefilled once.
+            sampling: shared by all rows.
+            seeds: random stream of each row; needed when the temperature is above 0.
+            on_complete: called with the row's index as each row finishes.
+        """
+        if sampling.temperature > 0 and seeds is None:
+            raise CopsdError("Sampling at a temperature above 0 needs one seed a prompt.")
+        results: dict[int, Completion] = {}
+
+        def finished(i: int) -> Callable[[Completion], None]:
+            def done(completion: Completion) -> None:
+                results[i] = completion
+                if on_complete is not None:
+                    on_complete(i, completion)
+
+            return done
+
+        rows = [
+            Row(prompt, sampling, RowStream(seeds[i] if seeds is not None else 0), finished(i))
+            for i, prompt in enumerate(prompts)
+        ]
+        waiting = sorted(rows, key=lambda row: len(row.prompt.ids))
+
+        def pull(free: int) -> list[Row]:
+            return [waiting.pop() for _ in range(min(free, len(waiting)))]
+
+        self.decode(view, pull)
+        return [results[i] for i in range(len(prompts))]
+
+    def decode(self, view: View, pull: Callable[[int], Sequence[Row]]) -> None:
+        """Decode rows as `pull` hands them over (see `Decoder.run`)."""
+        with using(self.model, view):
+            Decoder(self.model, self.tokenizer, self.eos_ids, self.max_length, self.batch_size).run(pull)
+
+    def score(
+        self,
+        view: View,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Sequence[int]],
+        entropy: bool = False,
+    ) -> list[TokenScores]:
+        """Score given completion ids (see `score_rows`)."""
+        for prompt, completion in zip(prompts, completions, strict=True):
+            if len(prompt.ids) + len(completion) > self.max_length:
+                raise CopsdError(
+                    f"A prompt of {len(prompt.ids)} and a completion of {len(completion)} tokens exceed the model's "
+                    f"context window of {self.max_length} tokens."
+                )
+        with using(self.model, view):
+            return score_rows(self.model, self._head, prompts, completions, entropy)
+
+    @torch.inference_mode()
+    def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
+        """Residual stream at the input of each layer, after the view's intervention: [layers, tokens, hidden] a prompt."""
+        blocks = decoder_layers(self.model)
+        results = []
+        with using(self.model, view):
+            for prompt in prompts:
+                seen: dict[int, torch.Tensor] = {}
+                handles = [
+                    blocks[layer].register_forward_pre_hook(_keep(seen, layer), with_kwargs=True) for layer in layers
+                ]
+                try:
+                    prefill(self.model, [prompt], logits_to_keep=1)
+                finally:
+                    for handle in handles:
+                        handle.remove()
+                results.append(torch.stack([seen[layer][0] for layer in layers]))
+        return results
+
+
+def _keep(seen: dict[int, torch.Tensor], layer: int) -> Any:
+    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen[layer] = args[0] if args else kwargs["hidden_states"]
+
+    return hook
+
+
+def _checked_head(model: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """The LM head as a function of hidden states, or None when the model does more than apply a linear head.
+
+    Some models cap or scale their logits after the head. Rather than keep a list of them, one short forward pass
+    compares the bare head with the model's own logits; if they differ, scoring goes through the full forward.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = inner.get_output_embeddings()
+    if head is None:
+        raise CopsdError("This model has no LM head; use a causal language model.", ExitCode.MODEL)
+    with torch.inference_mode():
+        ids = torch.tensor([[1, 2, 3]], device=inner.device)
+        hidden = inner.base_model(input_ids=ids).last_hidden_state
+        same = torch.equal(head(hidden), inner(input_ids=ids).logits)
+    return head if same else None
+
+
+def eos_ids(tokenizer: Any, *configs: Any) -> frozenset[int]:
+    """Ids that end an answer: the tokenizer's and the generation configuration's."""
+    ids: set[int] = set()
+    for value in (tokenizer.eos_token_id, *(getattr(config, "eos_token_id", None) for config in configs)):
+        if isinstance(value, Iterable):
+            ids.update(value)
+        elif value is not None:
+            ids.add(value)
+    return frozenset(ids)

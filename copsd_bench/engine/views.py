@@ -1,0 +1,79 @@
+"""Look at the same weights in another way for a while: switch an adapter, steer the residual stream, restore both."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from copsd_bench.engine.protocol import Intervention, View
+from copsd_bench.errors import unknown_name
+
+
+@contextmanager
+def using(model: Any, view: View) -> Iterator[None]:
+    """Put a view on a model inside the block; afterwards active adapters and trainable parameters are as before."""
+    with ExitStack() as stack:
+        stack.enter_context(_using_adapter(model, view.adapter))
+        if view.intervention is not None:
+            stack.enter_context(_intervening(model, view.intervention))
+        yield
+
+
+def decoder_layers(model: Any) -> Any:
+    """The decoder blocks of a causal or vision-language model, with or without a PEFT wrapper."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.get_decoder().layers
+
+
+@contextmanager
+def _using_adapter(model: Any, name: str | None) -> Iterator[None]:
+    adapters = getattr(model, "peft_config", None)
+    if not adapters:
+        if name is not None:
+            raise unknown_name("adapter", name, [])
+        yield
+        return
+    if name is None:
+        with model.disable_adapter():
+            yield
+        return
+    if name not in adapters:
+        raise unknown_name("adapter", name, adapters)
+    before = model.active_adapters if isinstance(model.active_adapters, list) else list(model.active_adapters)
+    # PEFT's set_adapter freezes every other adapter, so what was trainable is remembered and put back.
+    trainable = {n: p.requires_grad for n, p in model.named_parameters()}
+    model.set_adapter(name)
+    try:
+        yield
+    finally:
+        model.set_adapter(before[0] if len(before) == 1 else before)
+        for n, p in model.named_parameters():
+            p.requires_grad_(trainable[n])
+
+
+@contextmanager
+def _intervening(model: Any, intervention: Intervention) -> Iterator[None]:
+    layer = decoder_layers(model)[intervention.layer]
+    handle = layer.register_forward_pre_hook(_hook(intervention), with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _hook(intervention: Intervention) -> Any:
+    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (_change(args[0], intervention), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": _change(kwargs["hidden_states"], intervention)}
+
+    return hook
+
+
+def _change(hidden: torch.Tensor, intervention: Intervention) -> torch.Tensor:
+    vector = intervention.vector.to(hidden)
+    if intervention.kind == "add":
+        return hidden + intervention.scale * vector
+    unit = vector / vector.norm()
+    return hidden - (hidden @ unit).unsqueeze(-1) * unit

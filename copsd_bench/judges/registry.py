@@ -1,0 +1,26 @@
+"""Judges by name."""
+
+from collections.abc import Callable
+
+from copsd_bench.errors import unknown_name
+from copsd_bench.judges.protocol import Judge
+
+
+def _refusal() -> Judge:
+    from copsd_bench.judges.refusal import RefusalJudge
+
+    return RefusalJudge()
+
+
+JUDGES: dict[str, Callable[[], Judge]] = {"refusal": _refusal}
+
+
+def get_judge(name: str) -> Judge:
+    """A judge by name.
+
+    Raises:
+        CopsdError: no judge has this name (with the nearest one).
+    """
+    if name not in JUDGES:
+        raise unknown_name("judge", name, JUDGES)
+    return JUDGES[name]()

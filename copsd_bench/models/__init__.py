@@ -1,0 +1,1 @@
+"""Models by content: the built-in one, local folders and hub ids, each with digests of what it is."""

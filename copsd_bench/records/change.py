@@ -1,0 +1,135 @@
+"""How one number of a task changed between two runs: paired on sample ids, with its uncertainty."""
+
+from collections.abc import Callable, Sequence
+from math import exp
+from typing import Literal
+
+import numpy as np
+
+from copsd_bench.records import stats
+from copsd_bench.records.panel import STATISTICS
+from copsd_bench.records.schema import Estimate, SampleRow, Strict, TaskRecord
+
+Kind = Literal["difference", "ratio"]
+PANEL_CHANGES: dict[str, Kind] = {
+    "tokens_median": "ratio",
+    "tokens_mean": "ratio",
+    "truncated": "difference",
+    "refusal": "difference",
+    "full_refusal": "difference",
+    "degenerate": "difference",
+    "loops": "difference",
+    "distinct_1": "difference",
+    "distinct_2": "difference",
+    "repetition": "difference",
+    "entropy": "ratio",
+    "logprob": "difference",
+}
+"""Panel statistics that are compared, and how. Lengths as `other / base` of medians and of means (where many answers
+run into the token limit the median stands still, and the mean is the one that moves); entropy as the contraction
+`exp(H_other - H_base)`, the ratio of effective choices per token; everything else as `other - base`."""
+
+
+class Change(Strict):
+    """A change of one number on the items scored in both runs.
+
+    Attributes:
+        statistic: a panel statistic or a task's own score.
+        group: prompt class, `""` for all.
+        kind: what `change` holds: `other - base`, or `other / base`.
+        base, other: the two values on the paired items.
+        change: the difference or ratio with its 95 % interval.
+        lost: items scored in the base but not in the other run.
+        p, test: p-value of "no difference" and its test (scores only).
+        p_holm: `p` adjusted over the primary scores of all tasks.
+    """
+
+    statistic: str
+    group: str = ""
+    kind: Kind
+    base: float | None
+    other: float | None
+    change: Estimate
+    lost: int = 0
+    p: float | None = None
+    test: str = ""
+    p_holm: float | None = None
+
+
+def panel_change(base: TaskRecord, other: TaskRecord, statistic: str, group: str = "") -> Change:
+    """Change of a panel statistic (a key of `PANEL_CHANGES`)."""
+    found = STATISTICS[statistic]
+    x, y = _paired(base, other, found.value, group)
+    summary = np.median if found.summary == "median" else np.mean
+    if statistic.startswith("tokens"):
+        estimate = stats.paired_ratio(x, y, of="median" if found.summary == "median" else "mean")
+    else:
+        estimate = stats.paired_difference(x, y, unit=found.unit)
+    if statistic == "entropy":
+        estimate = _exponential(estimate)
+    return Change(
+        statistic=statistic,
+        group=group,
+        kind=PANEL_CHANGES[statistic],
+        base=_value(x, y, summary),
+        other=_value(y, x, summary),
+        change=estimate,
+        lost=sum(bool(values) and not y.get(item) for item, values in x.items()),
+    )
+
+
+def score_change(base: TaskRecord, other: TaskRecord, metric: str) -> Change:
+    """Change of a task's metric `<score>` or `<score>/<group>`, tested on the samples' scores of that name.
+
+    A metric that is no score of the samples cannot be paired: it gets its plain difference, no interval and no test.
+    """
+    score, _, group = metric.partition("/")
+    unit = base.metrics[metric].unit
+    x, y = _paired(base, other, lambda row: row.scores.get(score), group)
+    if not any(x.values()):
+        a, b = base.metrics[metric].value, other.metrics[metric].value if metric in other.metrics else None
+        difference = None if a is None or b is None else b - a
+        plain = Estimate(value=difference, n=0, method="unpaired", unit=unit)
+        return Change(statistic=score, group=group, kind="difference", base=a, other=b, change=plain)
+    p, test = stats.paired_p(x, y)
+    return Change(
+        statistic=score,
+        group=group,
+        kind="difference",
+        base=_value(x, y, np.mean),
+        other=_value(y, x, np.mean),
+        change=stats.paired_difference(x, y, unit=unit),
+        lost=sum(bool(values) and not y.get(item) for item, values in x.items()),
+        p=p,
+        test=test,
+    )
+
+
+def _paired(
+    base: TaskRecord, other: TaskRecord, value: Callable[[SampleRow], stats.Value], group: str
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Values by item in both runs, of the items in both; the base says which class an item belongs to."""
+    common = {row.id for row in base.samples if not group or row.group == group} & {row.id for row in other.samples}
+
+    def side(samples: Sequence[SampleRow]) -> dict[str, list[float]]:
+        rows = [row for row in samples if row.id in common]
+        return stats.by_id([value(row) for row in rows], [row.id for row in rows])
+
+    return side(base.samples), side(other.samples)
+
+
+def _value(side: stats.ById, partner: stats.ById, summary: Callable[[Sequence[float]], float]) -> float | None:
+    """A summary over one side's rows of the items scored on both."""
+    if summary is np.mean:
+        scored = [float(np.mean(values)) for item, values in side.items() if values and partner.get(item)]
+    else:
+        scored = [value for item, values in side.items() if partner.get(item) for value in values]
+    return float(summary(scored)) if scored else None
+
+
+def _exponential(difference: Estimate) -> Estimate:
+    """exp of a difference in nats, with the interval's ends carried over."""
+    value, low, high = (None if x is None else exp(x) for x in (difference.value, difference.low, difference.high))
+    spread = None if difference.stderr is None or value is None else value * difference.stderr
+    update = {"value": value, "low": low, "high": high, "stderr": spread, "unit": "ratio"}
+    return difference.model_copy(update=update)

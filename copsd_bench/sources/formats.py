@@ -1,0 +1,87 @@
+"""Records from bytes: csv, tsv, json, jsonl, parquet, each also gzipped."""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from copsd_bench.errors import CopsdError, ExitCode, unknown_name
+
+Record = dict[str, Any]
+
+_LONGEST_FIELD = 1 << 24  # characters; the csv module's default of 131,072 is too short for model answers
+
+
+def parse(data: bytes, name: str) -> list[Record]:
+    """The records of a file, by its name's ending.
+
+    Args:
+        data: the file's content.
+        name: path or file name, for the ending and for messages.
+
+    Raises:
+        CopsdError: unknown ending, empty or malformed content (exit code DATA).
+    """
+    stem = name.removesuffix(".gz")
+    suffix = stem.rsplit(".", 1)[-1].lower()
+    if suffix not in _PARSERS:
+        raise unknown_name("data format", suffix, _PARSERS, ExitCode.DATA)
+    if not data.strip():
+        raise CopsdError(f"{name} is empty; copy or download it again.", ExitCode.DATA)
+    try:
+        records = _PARSERS[suffix](gzip.decompress(data) if stem != name else data)
+    except (ValueError, csv.Error, EOFError, OSError, zlib.error) as error:
+        raise CopsdError(
+            f"{name} is not valid {suffix} ({error}); copy or download it again.", ExitCode.DATA
+        ) from error
+    if not records or not all(isinstance(record, dict) for record in records):
+        raise CopsdError(f"{name} holds no records; copy or download it again.", ExitCode.DATA)
+    return records
+
+
+def _csv(data: bytes, delimiter: str = ",") -> list[Record]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    text = io.StringIO(data.decode("utf-8-sig"), newline="")
+    rows = list(csv.DictReader(text, delimiter=delimiter, strict=True))
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise ValueError(f"record {number} has another number of columns than the header")
+    return rows
+
+
+def _tsv(data: bytes) -> list[Record]:
+    return _csv(data, delimiter="\t")
+
+
+def _json(data: bytes) -> list[Record]:
+    value = json.loads(data)
+    if isinstance(value, dict):  # a wrapper such as {"canary": ..., "examples": [...]}
+        lists = [item for item in value.values() if isinstance(item, list)]
+        if len(lists) != 1:
+            raise ValueError("neither a list of records nor an object with one list of records")
+        value = lists[0]
+    return list(value)
+
+
+def _jsonl(data: bytes) -> list[Record]:
+    # Not splitlines(): records may hold Unicode line separators inside strings.
+    return [json.loads(line) for line in data.decode("utf-8-sig").split("\n") if line.strip()]
+
+
+def _parquet(data: bytes) -> list[Record]:
+    import pyarrow.parquet
+
+    rows: list[Record] = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
+    return rows
+
+
+_PARSERS: dict[str, Callable[[bytes], list[Record]]] = {
+    "csv": _csv,
+    "tsv": _tsv,
+    "json": _json,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+}
