@@ -114,7 +114,8 @@ class VllmEngine:
             _refuse("take images")
         if len(prompt.ids) >= self.max_length:
             raise CopsdError(
-                f"A prompt of {len(prompt.ids)} tokens leaves no room in the context window of {self.max_length} tokens."
+                f"A prompt of {len(prompt.ids)} tokens leaves no room in the context window of {self.max_length} tokens; "
+                "shorten it or start the engine with a larger `max_model_len`."
             )
         row = self._complete(view, prompt, sampling, seed)
         return asyncio.run_coroutine_threadsafe(row, self._vllm.loop)
@@ -128,6 +129,11 @@ class VllmEngine:
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> "list[torch.Tensor]":
         """Refused: vLLM does not show its residual stream."""
         _refuse("return activations")
+
+    @property
+    def unfinished(self) -> int:
+        """Rows under way."""
+        return self._vllm.engine.get_num_unfinished_requests()
 
     def close(self) -> None:
         """End vLLM's processes; the engine cannot be used afterwards."""

@@ -28,6 +28,7 @@ OWNED = {
     "trust_remote_code": "`trust_remote_code`",
     "enable_lora": "the adapters",
     "max_lora_rank": "the adapters",
+    "max_loras": "the adapters",
     "logprobs_mode": "the meaning of a completion's log-probabilities",
 }
 """vLLM engine arguments that follow from something else, and from what."""
@@ -158,7 +159,9 @@ def _engine_args(
         args |= {
             "enable_lora": True,
             "max_lora_rank": next((r for r in LORA_RANKS if r >= max(ranks)), max(ranks)),
-            "max_loras": len(adapters),
+            # vLLM's CPU kernels give a row without adapter the last slot's (its pull request 48421) when it shares a
+            # batch with adapter rows. One slot more than adapters stays empty: zeros, so that nothing is added.
+            "max_loras": len(adapters) + 1,
         }
     return AsyncEngineArgs(
         **(args | dict(extra)),

@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from copsd_bench.benchmarks.mini_items import load_items
+from copsd_bench.benchmarks.mini_items import load_mini_items
 from copsd_bench.engine.protocol import Prompt
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.vllm_engine import VllmEngine
@@ -47,5 +47,5 @@ def reference(smollm2: ResolvedModel, adapters: dict[str, Path]) -> Transformers
 @pytest.fixture(scope="session")
 def prompts(engine: VllmEngine) -> list[Prompt]:
     """Questions of very different lengths."""
-    items = load_items()[:: max(1, len(load_items()) // 12)][:12]
-    return [engine.encode([{"role": "user", "content": item.input}]) for item in items]
+    items = load_mini_items()[::11][:12]
+    return [engine.encode([{"role": "user", "content": item.prompt}]) for item in items]
