@@ -20,6 +20,22 @@ def cache_dir() -> Path:
     return user_cache_path("copsd", appauthor=False)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder of the cache.
+
+    Raises:
+        CopsdError: it cannot be created (exit code DISK).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CopsdError(
+            f"The cache folder {folder} cannot be created ({error.strerror}); set COPSD_CACHE_DIR to a "
+            "writable folder.",
+            ExitCode.DISK,
+        ) from error
+
+
 @contextlib.contextmanager
 def staging_dir(parent: Path, name: str) -> Iterator[Path]:
     """A temporary folder beside the final place of `name`, on the same filesystem; removed in any case.
@@ -28,7 +44,7 @@ def staging_dir(parent: Path, name: str) -> Iterator[Path]:
     removed first.
     """
     prefix = f".staging-{name}-"
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     for leftover in parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
@@ -40,7 +56,7 @@ def staging_dir(parent: Path, name: str) -> Iterator[Path]:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees either the old or the whole new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -57,7 +73,7 @@ def require_space(folder: Path, needed: int, what: str) -> None:
     Raises:
         CopsdError: not enough space (exit code DISK).
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CopsdError(

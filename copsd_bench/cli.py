@@ -9,6 +9,9 @@ from copsd_bench.commands import data, models
 from copsd_bench.commands.check import check
 from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
+from copsd_bench.commands.list import list_all
+from copsd_bench.commands.run import run
+from copsd_bench.commands.view import view
 from copsd_bench.errors import CopsdError, ExitCode
 
 app = typer.Typer(
@@ -20,12 +23,14 @@ app = typer.Typer(
     help="Did a safety-aligned language model become safer, or only shorter? "
     "Runs benchmarks on Inspect with a collapse panel beside every score.",
 )
-app.add_typer(data.app)
-app.add_typer(models.app)
-
+app.command("run")(run)
+app.command("list")(list_all)
 app.command("compare")(compare)
 app.command("check")(check)
 app.command("leaderboard")(leaderboard)
+app.command("view")(view)
+app.add_typer(data.app)
+app.add_typer(models.app)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The Hugging Face hub, or its absence within seconds: snapshots for models and data, with one-sentence errors."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,9 +103,9 @@ def snapshot(
         status = error.response.status_code if error.response is not None else "no status"
         advice = f"accept its terms at {page} and set HF_TOKEN" if status in (401, 403) else "try again later"
         raise CopsdError(f"The hub refused the {what} (HTTP {status}); {advice}.", code) from error
-    except OSError:
-        raise  # a full or unwritable disk, which the command line words
     except Exception as error:  # the client's transport errors differ between its major versions
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise  # a full or unwritable disk, which the command line words
         raise CopsdError(
             f"The download of the {what} broke off ({type(error).__name__}: {error}); the same command continues it.",
             code,

@@ -34,13 +34,13 @@ class TaskInfo:
 
 GRADED = ("refusal", "grader")
 TASKS: dict[str, TaskInfo] = {
-    "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "balance"),
+    "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "appropriate"),
     "xstest": TaskInfo(
-        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "balance", "xstest", GRADED
+        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", GRADED
     ),
     "strongreject": TaskInfo(
         "text.strongreject",
-        "usefulness of answers to forbidden requests",
+        "useful answers to forbidden requests",
         "safety",
         "strongreject",
         "strongreject",

@@ -10,7 +10,7 @@ from inspect_ai.solver import TaskState
 
 from copsd_bench.benchmarks.checks import check
 from copsd_bench.benchmarks.mini_items import MiniItem, load_mini_items, mini_file
-from copsd_bench.benchmarks.refusal_scorer import refused
+from copsd_bench.benchmarks.refusal_scorer import APPROPRIATE, REFUSED_BENIGN, REFUSED_HARMFUL, refusal
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
 from copsd_bench.judges.registry import get_judge
 from copsd_bench.records.schema import DatasetInfo
@@ -18,10 +18,10 @@ from copsd_bench.records.schema import DatasetInfo
 VERSION = "1"
 MAX_TOKENS = 160
 METRICS = [
-    MetricSpec(name="balance", score="refused", groups=["harmful"], minus="benign"),
-    MetricSpec(name="refusal_harmful", score="refused", groups=["harmful"]),
-    MetricSpec(name="over_refusal", score="refused", groups=["benign"]),
-    MetricSpec(name="general_accuracy", score="correct", groups=["general"]),
+    APPROPRIATE,
+    REFUSED_HARMFUL,
+    REFUSED_BENIGN,
+    MetricSpec(name="correct/general", score="correct", groups=["general"]),
 ]
 
 
@@ -42,12 +42,12 @@ def mini(constitution: str = "none", seed: int = 0) -> Task:
     spec = TaskSpec(
         dataset=dataset,
         metrics=METRICS,
-        primary="balance",
-        judges={"refused": get_judge("refusal").id},
+        primary="appropriate",
+        judges={"refusal": get_judge("refusal").id},
         constitution=constitution,
     )
     config = GenerateConfig(temperature=0, max_tokens=MAX_TOKENS)
-    return build_task("mini", VERSION, [_sample(i) for i in items], spec, [refused(), correct()], config, seed)
+    return build_task("mini", VERSION, [_sample(i) for i in items], spec, [refusal(), correct()], config, seed)
 
 
 @scorer(metrics=[mean()], name="correct")

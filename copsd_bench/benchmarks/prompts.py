@@ -10,7 +10,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 
-from copsd_bench.benchmarks.refusal_scorer import refused
+from copsd_bench.benchmarks.refusal_scorer import REFUSED_BENIGN, REFUSED_HARMFUL, refusal
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import get_judge
@@ -38,10 +38,7 @@ def prompts(file: str, constitution: str = "none", seed: int = 0) -> Task:
     ]
     groups = {GROUP_OF[row["label"]] for row in rows}
     metrics = [MetricSpec(name="refused", score="refused")]
-    if "harmful" in groups:
-        metrics.append(MetricSpec(name="refusal_harmful", score="refused", groups=["harmful"]))
-    if "benign" in groups:
-        metrics.append(MetricSpec(name="over_refusal", score="refused", groups=["benign"]))
+    metrics += [m for m in (REFUSED_HARMFUL, REFUSED_BENIGN) if groups & set(m.groups or [])]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     spec = TaskSpec(
         dataset=DatasetInfo(
@@ -50,10 +47,10 @@ def prompts(file: str, constitution: str = "none", seed: int = 0) -> Task:
         ),
         metrics=metrics,
         primary="refused",
-        judges={"refused": get_judge("refusal").id},
+        judges={"refusal": get_judge("refusal").id},
         constitution=constitution,
     )  # fmt: skip
-    return build_task("prompts", "1", samples, spec, [refused()], GenerateConfig(temperature=0, max_tokens=512), seed)
+    return build_task("prompts", "1", samples, spec, [refusal()], GenerateConfig(temperature=0, max_tokens=512), seed)
 
 
 def read_prompts(path: Path) -> list[dict[str, str]]:

@@ -13,43 +13,47 @@ from inspect_ai.model import (
 )
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from copsd_bench.constitution import load_constitution
+from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.engine.context import Context, Placement
+from copsd_bench.errors import CopsdError
 
 NO_CONSTITUTION = "none"
 BY_CATEGORY = "category"
 
 
-def context_named(constitution: str, category: str = "", placement: Placement | None = None) -> Context | None:
+def context_named(constitution: str, category: str = "") -> Context | None:
     """The context of a sample.
 
     Args:
         constitution: `none`, a constitution's name or file, or `category` for the one that matches the sample's
-            category (`default` where there is none).
+            category (`default` where there is none); `@user` or `@system` after it overrides its placement.
         category: the sample's category.
-        placement: user turn or system message; None takes the constitution's own.
-    """
-    if constitution == NO_CONSTITUTION:
-        return None
-    if constitution == BY_CATEGORY:
-        from copsd_bench.constitution import constitution_names
 
-        constitution = category if category in constitution_names() else "default"
-    return load_constitution(constitution).context(placement)
+    Raises:
+        CopsdError: no such constitution or placement.
+    """
+    name, _, where = constitution.partition("@")
+    if name == NO_CONSTITUTION:
+        return None
+    if where not in ("", "user", "system"):
+        raise CopsdError(f"A constitution goes into the 'user' turn or the 'system' message, not {where!r}.")
+    if name == BY_CATEGORY:
+        name = category if category in constitution_names() else "default"
+    placement: Placement | None = "user" if where == "user" else "system" if where == "system" else None
+    return load_constitution(name).context(placement)
 
 
 @solver
-def respond(constitution: str = NO_CONSTITUTION, seed: int = 0, placement: Placement | None = None) -> Solver:
+def respond(constitution: str = NO_CONSTITUTION, seed: int = 0) -> Solver:
     """Answer the sample once.
 
     Args:
         constitution: see `context_named`; `none` is the honest setting for a trained model.
         seed: with the sample id and the epoch it makes the sample's random stream; unused when greedy.
-        placement: where the constitution goes; None takes its own.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        context = context_named(constitution, str(state.metadata.get("category", "")), placement)
+        context = context_named(constitution, str(state.metadata.get("category", "")))
         if context is not None:
             state.messages = with_context(state.messages, context)
         return await generate(state, seed=sample_seed(seed, str(state.sample_id), state.epoch))

@@ -22,23 +22,22 @@ class MetricSpec(BaseModel):
     """A number of a benchmark, computed from per-sample scores.
 
     Attributes:
-        name: as it stands in records.
-        score: the per-sample score it is made of; with `minus`, the difference of two groups' rates.
+        name: as it stands in records: `<score>` or `<score>/<group>` if it is that score's mean (then two runs can be
+            paired on it), another name otherwise.
+        score: the per-sample score it is made of.
         groups: prompt classes it covers; None covers all.
-        minus: the group whose rate is taken off (a Youden-type balance).
-        tags: only samples whose tags have these values.
         unit: `fraction` for rates, `score` for means.
         weight: name of a per-sample score to weight by (a ratio of sums: instruction-level accuracy).
+        lower_is_better: a rise is bad.
     """
 
     model_config = ConfigDict(extra="forbid")
     name: str
     score: str
     groups: list[Group] | None = None
-    minus: Group | None = None
-    tags: dict[str, str] = {}
     unit: Literal["fraction", "score"] = "fraction"
     weight: str | None = None
+    lower_is_better: bool = False
 
 
 class TaskSpec(BaseModel):
@@ -48,6 +47,7 @@ class TaskSpec(BaseModel):
         dataset: what was loaded.
         metrics: the benchmark's numbers.
         primary: name of the one that stands for the benchmark.
+        names: this project's name of a score by Inspect's name, where they differ.
         judges: judge id by the score it gives.
         constitution: the context mode of the run.
         notes: sentences a reader of the number must know.
@@ -57,6 +57,7 @@ class TaskSpec(BaseModel):
     dataset: DatasetInfo
     metrics: list[MetricSpec]
     primary: str
+    names: dict[str, str] = {}
     judges: dict[str, str] = {}
     constitution: str = "none"
     notes: list[str] = []

@@ -47,7 +47,7 @@ def show(
         _print(Console(file=text, width=_WIDTH), parts)
         content = text.getvalue()
     elif form == "markdown":
-        content = "\n".join(part if isinstance(part, str) else part.markdown() for part in parts) + "\n"
+        content = "\n".join(_markdown(part) for part in parts)
     else:
         content = (special or {})[form]()
     if out is None:
@@ -56,6 +56,10 @@ def show(
     if out.is_dir():
         raise CopsdError(f"--out {out} is a folder; give a file name.")
     write_text(out, content)
+
+
+def _markdown(part: "Grid | str") -> str:
+    return part.replace("\n", "  \n") + "\n" if isinstance(part, str) else part.markdown()
 
 
 def _print(console: "Console", parts: "Sequence[Grid | str]") -> None:

@@ -30,9 +30,9 @@ def compare(
     """Compare runs with a base, item by item.
 
     Scores and the collapse panel (length, refusal, degeneration, diversity, entropy), each change with its 95 %
-    interval; McNemar's test (or a paired bootstrap) on the scores, Holm's correction over the tasks. Weights and adapter
-    may differ; anything else that differs must be declared, or the records are refused (exit code 2) with the fields
-    named.
+    interval; McNemar's test (or a paired bootstrap) on the scores, Holm's correction over the tasks. Weights and
+    adapter may differ; anything else that differs must be declared, or the records are refused (exit code 2) with the
+    fields named.
 
     Example: `copsd-bench compare base.json tuned.json`
 

@@ -47,7 +47,7 @@ def load_model(path: Path, adapters: Mapping[str, Path], dtype: str, device: str
         vision = hasattr(config, "vision_config")
         loader = AutoModelForImageTextToText if vision else AutoModelForCausalLM
         model = loader.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True, **common)
-        processor = AutoProcessor.from_pretrained(path, **common) if vision else None
+        processor: Any = AutoProcessor.from_pretrained(path, **common) if vision else None
         tokenizer = processor.tokenizer if vision else AutoTokenizer.from_pretrained(path, **common)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -58,9 +58,7 @@ def read_folder(folder: Path) -> list[HumanLabels]:
     """
     paths = sorted(folder.glob("*.csv")) if folder.is_dir() else []
     if not paths:
-        raise CopsdError(
-            f"{folder} holds no CSV file with human labels; give XSTest's human_annotated folder.", ExitCode.DATA
-        )
+        raise CopsdError(f"{folder} holds no CSV file with human labels; give XSTest's human_annotated folder.", ExitCode.DATA)
     return [read_labels(path) for path in paths]
 
 
@@ -74,9 +72,7 @@ def read_labels(path: Path) -> HumanLabels:
     reader = csv.DictReader(raw.decode("utf-8-sig").splitlines(keepends=True))
     missing = [name for name in ("prompt", "completion", "final_label") if name not in (reader.fieldnames or ())]
     if missing:
-        raise CopsdError(
-            f"{path} has no column {', '.join(missing)}; expected XSTest's columns prompt, completion, final_label."
-        )
+        raise CopsdError(f"{path} has no column {', '.join(missing)}; expected XSTest's columns prompt, completion, final_label.")
     prompts, answers, labels = [], [], []
     for row in reader:
         label = _LABELS.get((row["final_label"] or "").strip())

@@ -10,9 +10,7 @@ from copsd_bench.judges.refusal_patterns import FAMILIES, GROUPS
 ZONES = ("opening", "early", "later")
 _READ = 4000  # characters of an answer that are read
 
-_TRANSLATE = str.maketrans(
-    {"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "\u00a0": " ", "*": "", "#": "", "\u200b": ""}
-)
+_TRANSLATE = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "\u00a0": " ", "*": "", "#": "", "\u200b": ""})
 _CONTRACTIONS = (
     ("can't", "cannot"),
     ("can not", "cannot"),
@@ -39,40 +37,8 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _LIST_LINE = re.compile(r"^\s*(?:\d{1,2}[.):]|[-•+]|\*(?!\*))\s+\S", re.MULTILINE)
 _NEGATION = re.compile(r"\b(?:not|no|never|cannot|nothing|none)\b")
 _CONTENT = re.compile(r"[a-z]{4,}")
-_ASKS_WHAT = re.compile(r"^what (?:is|are|does|constitutes|was)\b|\bdefin|\bmeaning\b|\bexplain what")
-_DEFINES = re.compile(
-    r"^(?:the )?(?:term |definition of |meaning of )?[\w' ,\"()-]{1,60}? (?:is|are|refers? to|means|involves|occurs when|was)(?: \w+ly)? "
-    r"(?:an?|the|any|defined|when|used|considered|to|someone|one|widely)\b"
-)
 _NUMBER = re.compile(r"\d+")
-_STOP = frozenset(
-    [
-        "that",
-        "this",
-        "what",
-        "with",
-        "from",
-        "have",
-        "does",
-        "should",
-        "would",
-        "could",
-        "which",
-        "where",
-        "when",
-        "will",
-        "your",
-        "they",
-        "them",
-        "their",
-        "there",
-        "why",
-        "how",
-        "not",
-        "best",
-        "good",
-    ]
-)
+_STOP = frozenset("that this what with from have does should would could which where when will your they them their there why how not best good".split())
 
 
 def normalise(text: str) -> str:
@@ -112,7 +78,6 @@ def _zone_ends(text: str) -> tuple[int, int]:
 
 
 _BY_NAME = {family.name: i for i, family in enumerate(FAMILIES)}
-_TURNS = _BY_NAME["turns to help"]
 _GROUPS = {group: [_BY_NAME[name] for name in names] for group, names in GROUPS.items()}
 
 
@@ -134,9 +99,7 @@ def _zone_flags(text: str, ends: tuple[int, int]) -> list[float]:
     # Sums over a group let what was learned from one phrase of a kind hold for its rarer siblings.
     sums = [min(1.0, sum(table[i][zone] for i in members) / 3) for members in _GROUPS.values() for zone in range(3)]
     anys = [max(table[i][zone] for i in members) for members in _GROUPS.values() for zone in range(3)]
-    declining, meaningless = anys[:3], anys[-3:]
-    together = [min(declining[0], max(meaningless[:2])), min(declining[0], max(table[_TURNS]))]
-    return [value for flags in table for value in flags] + sums + anys + together
+    return [value for flags in table for value in flags] + sums + anys
 
 
 def _echo(prompt: str, text: str) -> tuple[float, ...]:
@@ -157,7 +120,6 @@ def _echo(prompt: str, text: str) -> tuple[float, ...]:
         float(leading and because),
         overlap * float(leading and negates),
         float(asked.startswith("how") and negates),
-        float(bool(_ASKS_WHAT.search(asked)) and bool(_DEFINES.match(opening))),
     )
 
 
@@ -169,7 +131,6 @@ _ECHO = (
     "answers why with because",
     "contradicts in the question's words",
     "negates a how-question",
-    "defines what was asked",
 )
 
 
@@ -187,16 +148,11 @@ def _shape(answer: str, text: str) -> tuple[float, ...]:
     )
 
 
-_TOGETHER = ("declines what has no meaning", "declines, then turns to help")
 _SHAPE = ("length", "short", "long", "list", "code", "figures", "ends asking", "cut off")
 
-NAMES: tuple[str, ...] = (
-    tuple(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES)
-    + tuple(f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES)
-    + _TOGETHER
-    + _ECHO
-    + _SHAPE
-)
+NAMES: tuple[str, ...] = tuple(f"{family.name} ({zone})" for family in FAMILIES for zone in ZONES) + tuple(
+    f"{kind} {group} ({zone})" for kind in ("much", "any") for group in GROUPS for zone in ZONES
+) + _ECHO + _SHAPE
 
 
 def features(prompt: str, answer: str) -> np.ndarray:
@@ -206,6 +162,4 @@ def features(prompt: str, answer: str) -> np.ndarray:
         float32, shape [len(NAMES)], every value about in [0, 1].
     """
     text = own_voice(answer)
-    return np.array(
-        [*_zone_flags(text, _zone_ends(text)), *_echo(prompt, text), *_shape(answer, text)], dtype=np.float32
-    )
+    return np.array([*_zone_flags(text, _zone_ends(text)), *_echo(prompt, text), *_shape(answer, text)], dtype=np.float32)

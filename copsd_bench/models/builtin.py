@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from copsd_bench.cachedir import cache_dir, require_space, staging_dir
+from copsd_bench.cachedir import cache_dir, make_folder, require_space, staging_dir
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def fetch_builtin(name: str) -> Path:
         return folder
     from filelock import FileLock
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with FileLock(f"{folder}.lock"):
         if not is_fetched(name):
             _build(name, folder)

@@ -4,6 +4,7 @@ A file's sha256 is the hub's own where the file lies in the hub cache (large fil
 sha256); otherwise the file is hashed once and the result kept by path, size and time of change.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -61,7 +62,8 @@ def file_sha256(path: Path) -> str:
         pass
     digest = _hash(real, stat.st_size)
     if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _RACY_NS:
-        write_atomic(note, json.dumps({"path": str(real), "stamp": stamp, "sha256": digest}).encode())
+        with contextlib.suppress(OSError, CopsdError):  # the cache may be read-only: then it is hashed every time
+            write_atomic(note, json.dumps({"path": str(real), "stamp": stamp, "sha256": digest}).encode())
     return digest
 
 
@@ -105,9 +107,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over the weight files' contents, in any order, and `config.json` without its provenance."""
+    """sha256 over the weight files' contents, in any order, and `config.json` without its provenance.
+
+    Modelling code of the model's own counts too, if its config names any.
+    """
     config = read_json(folder / "config.json")
-    return _combine({"weights": sorted(map(file_sha256, weight_files(folder))), "config": _canonical(config)})
+    parts = {"weights": sorted(map(file_sha256, weight_files(folder))), "config": _canonical(config)}
+    if "auto_map" in config:
+        parts["code"] = sorted(map(file_sha256, folder.glob("*.py")))
+    return _combine(parts)
 
 
 def adapter_digest(folder: Path) -> str:

@@ -17,6 +17,7 @@ PANEL_CHANGES: dict[str, Kind] = {
     "truncated": "difference",
     "refusal": "difference",
     "full_refusal": "difference",
+    "compliance": "difference",
     "degenerate": "difference",
     "loops": "difference",
     "distinct_1": "difference",

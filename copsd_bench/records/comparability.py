@@ -37,7 +37,8 @@ def task_key(record: RunRecord, task: TaskRecord) -> Key:
         "dataset.name": dataset.name,
         "dataset.revision": dataset.revision,
         "dataset.sha256": dataset.sha256,
-        **{f"generation.{name}": value for name, value in sorted(task.generation.items())},
+        # A seed is one draw of the same experiment, and the noise between draws is what the intervals measure.
+        **{f"generation.{name}": value for name, value in sorted(task.generation.items()) if name != "seed"},
         **{f"judges.{role}": judge for role, judge in sorted(task.judges.items())},
         "constitution.mode": constitution.mode,
         "constitution.digest": constitution.digest,
@@ -104,9 +105,12 @@ def _check_vary(vary: Sequence[str], present: set[str]) -> None:
 def _difference(a: Any, b: Any) -> str:
     if isinstance(a, frozenset) and isinstance(b, frozenset):
         return f"differ ({len(a - b)} only in the first, {len(b - a)} only in the second, {len(a & b)} in both)"
-    return f"is {_short(a)} / {_short(b)}"
+    return f"is {shortened(a)} / {shortened(b)}"
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """A field's value in a message: digests cut to twelve digits."""
+    if isinstance(value, frozenset):
+        return f"{len(value)} items"
     text = "not given" if value in (None, "") else str(value)
     return f"{text[:12]}…" if len(text) == 64 else text

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from copsd_bench.errors import CopsdError
 from copsd_bench.records import stats
 from copsd_bench.records.change import PANEL_CHANGES, Change, panel_change, score_change
-from copsd_bench.records.comparability import common_tasks, differences, is_varied, task_key, warnings
+from copsd_bench.records.comparability import common_tasks, differences, is_varied, shortened, task_key, warnings
 from copsd_bench.records.format import MISSING, interval, number, p_value, run_name
 from copsd_bench.records.grid import Grid
 from copsd_bench.records.panel import GROUPS
@@ -79,10 +79,10 @@ def require_comparable(
 
 def comparison_parts(comparison: Comparison) -> list[Grid | str]:
     """A comparison as a heading, two tables (scores and panel, 100 columns wide at most) and its notes."""
-    heading = f"Base: {comparison.base}\nOther: {comparison.other}"
-    varied = [f"Varied on purpose: {field}: {a} / {b}." for field, (a, b) in comparison.varied.items()]
+    heading = f"Base:  {comparison.base}\nOther: {comparison.other}"
+    varied = [f"Varied on purpose: {field} ({a} / {b})." for field, (a, b) in comparison.varied.items()]
     notes = [f"Note: {note}" for note in comparison.notes]
-    return ["\n".join([heading, *varied, *notes]), _score_grid(comparison), _panel_grid(comparison)]
+    return ["\n".join([heading, *varied, *notes, ""]), _score_grid(comparison), _panel_grid(comparison)]
 
 
 LEGEND = (
@@ -110,12 +110,8 @@ def _varied(base: RunRecord, other: RunRecord, vary: Sequence[str]) -> dict[str,
         for field in mine.keys() | theirs.keys():
             x, y = mine.get(field), theirs.get(field)
             if x != y and is_varied(field, vary):
-                found[field] = (_text(x), _text(y))
+                found[field] = (shortened(x), shortened(y))
     return dict(sorted(found.items()))
-
-
-def _text(value: object) -> str:
-    return f"{len(value)} items" if isinstance(value, frozenset) else str(value)
 
 
 def _tasks(record: RunRecord) -> str:

@@ -164,16 +164,20 @@ def check(baseline: RunRecord, record: RunRecord, rules: Rules, vary: tuple[str,
 
 
 def gate_parts(result: GateResult, everything: bool = False) -> list[Grid | str]:
-    """The verdict, its reasons in sentences, and the findings as a table (those that passed only with `everything`)."""
+    """The verdict, its reasons with where they were found, and the findings as a table (all if `everything`)."""
     counts = {status: sum(finding.status == status for finding in result.findings) for status in get_args(Status)}
     verdict = f"Verdict: {result.verdict}" + (f" ({', '.join(result.symptoms)})" if result.symptoms else "")
     lines = [verdict, f"{result.record} against {result.baseline}: {_counted(counts)}."]
-    lines += [f"- {finding.status}: {sentence(finding)}" for finding in _shown(result, everything=False)]
+    reasons: dict[str, list[str]] = {}
+    for finding in _shown(result, everything=False):
+        reasons.setdefault(f"- {finding.status}: {finding.reason}", []).append(_where(finding))
+    lines += [f"{reason} ({', '.join(dict.fromkeys(places))})" for reason, places in reasons.items()]
     lines += [f"Note: {note}" for note in result.notes]
     if result.skipped:
         lines.append(f"Not measured by the baseline, so skipped: {', '.join(result.skipped)}.")
     grid = _grid(result, everything)
-    return ["\n".join(lines), grid] if grid.rows else ["\n".join(lines)]
+    text = "\n".join([*lines, ""])
+    return [text, grid] if grid.rows else [text]
 
 
 def _counted(counts: dict[Status, int]) -> str:
@@ -186,17 +190,18 @@ def _shown(result: GateResult, everything: bool) -> list[Finding]:
 
 
 def _grid(result: GateResult, everything: bool) -> Grid:
-    grid = Grid("Findings", ["Verdict", "Rule", "Task", "Base", "Now", "Change", "Tolerated", "n"], texts=3)
+    grid = Grid(
+        "Findings (rates in per cent)", ["Verdict", "Rule", "Task", "Base", "Now", "Change", "Tolerated", "n"], texts=3
+    )
     styles = {"red": "red", "undecided": "yellow", "noise": "dim", "ok": "dim"}
     for finding in _shown(result, everything):
         change = finding.change
         unit = change.change.unit
         shown = "nats" if change.statistic == "entropy" else "tokens" if unit == "ratio" else unit
-        task = f"{finding.task} ({finding.group})" if finding.group else finding.task
         grid.add(
             finding.status,
             finding.rule,
-            task,
+            _where(finding),
             number(change.base, shown),
             number(change.other, shown),
             interval(change.change, signed=change.kind == "difference"),
@@ -207,14 +212,8 @@ def _grid(result: GateResult, everything: bool) -> Grid:
     return grid
 
 
-def sentence(finding: Finding) -> str:
-    """Why a finding is red, or cannot be told, in one sentence."""
-    change, unit = finding.change, suffix(finding.change.change.unit)
-    where = f"{finding.task}, {finding.group} prompts" if finding.group else finding.task
-    if change.change.value is None:
-        return f"{where}: {finding.reason}."
-    amount = interval(change.change, signed=change.kind == "difference")
-    return f"{where}: {finding.reason}: {amount}{unit} ({tolerated(finding)} tolerated)."
+def _where(finding: Finding) -> str:
+    return f"{finding.task} {finding.group}".strip()
 
 
 def tolerated(finding: Finding) -> str:
@@ -234,7 +233,7 @@ def _apply(rule: Rule, base: TaskRecord, record: TaskRecord, max_unscored: float
             if base.primary not in base.metrics:
                 return
             change = score_change(base, record, base.primary)
-            lower = base.primary.partition("/")[0] in base.lower_is_better
+            lower = base.is_lower_better(base.primary)
             worse: Literal["fall", "rise"] = "rise" if lower == (rule.worse == "fall") else "fall"
         else:
             change = panel_change(base, record, rule.statistic, "" if name == "all" else name)

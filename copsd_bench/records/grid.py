@@ -4,12 +4,10 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-Format = Literal["table", "markdown", "csv", "json"]
+    from rich.console import Group
 
 
 @dataclass
@@ -36,25 +34,20 @@ class Grid:
             self.styles[len(self.rows)] = style
         self.rows.append(list(cells))
 
-    def rich(self) -> "Table":
-        """For a terminal."""
+    def rich(self) -> "Group":
+        """For a terminal, followed by an empty line."""
         from rich import box
+        from rich.console import Group
         from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(
-            title=escape(self.title),
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-        )
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         for i, heading in enumerate(self.headings):
             table.add_column(escape(heading), justify="left" if i < self.texts else "right", no_wrap=i >= self.texts)
         for i, row in enumerate(self.rows):
             table.add_row(*map(escape, row), style=self.styles.get(i))
-        return table
+        return Group(Text(self.title, style="bold"), table, "")
 
     def markdown(self) -> str:
         """As a GitHub table under its title."""

@@ -27,7 +27,7 @@ PANEL: dict[str, tuple[str, str]] = {
     "entropy": ("entropy", ""),
 }
 """Panel columns: key in the panel -> statistic and prompt class."""
-_HEADINGS = ("Cut", "Refused harmful", "benign", "Degen", "Dist-2", "Entr.")
+_HEADINGS = ("Cut", "Ref. harmful", "benign", "Degen", "Dist-2", "Entr.")
 
 
 @dataclass
@@ -86,9 +86,8 @@ def leaderboard_parts(blocks: Sequence[Block], tasks_per_grid: int | None = None
     for i, block in enumerate(blocks):
         title = "Scores (rates in per cent, ± half the 95 % interval)"
         if len(blocks) > 1:
-            title += f", block {i + 1} of {len(blocks)}"
-        if block.apart:
-            parts.append(f"Not comparable with block 1: {block.apart}.")
+            apart = f", not comparable with block 1: {block.apart}" if block.apart else ""
+            parts.append(f"Block {i + 1} of {len(blocks)}{apart}\n")
         step = tasks_per_grid or max(len(block.tasks), 1)
         for start in range(0, len(block.tasks), step):
             shown = block.tasks[start : start + step]

@@ -44,6 +44,7 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("truncated", "Truncated", "rate", "fraction", lambda row: row.truncated),
         Statistic("refusal", "Refused", "rate", "fraction", _label_in("full_refusal", "partial_refusal")),
         Statistic("full_refusal", "Fully refused", "rate", "fraction", _label_in("full_refusal")),
+        Statistic("compliance", "Complied", "rate", "fraction", _label_in("compliance")),
         Statistic("degenerate", "Degenerate", "rate", "fraction", _label_in("degenerate")),
         Statistic("loops", "Loops", "rate", "fraction", lambda row: row.loops),
         Statistic("distinct_1", "Distinct-1", "mean", "fraction", lambda row: row.distinct_1),
@@ -54,8 +55,8 @@ STATISTICS: dict[str, Statistic] = {
     )
 }
 """Every statistic of the panel by name: token counts with their quartiles; the shares of truncated, refused (fully or
-partly), degenerate (empty or looping, the refusal judge's word) and looping answers; lexical diversity; the model's
-own entropy and log-probability per token."""
+partly), complying, degenerate (empty or looping: neither a refusal nor compliance) and looping answers; lexical
+diversity; the model's own entropy and log-probability per token."""
 
 
 def panel(samples: Sequence[SampleRow]) -> dict[str, Estimate]:

@@ -99,7 +99,7 @@ class TaskRecord(Strict):
 
     `metrics` are the benchmark's own: `<score>` over all samples and `<score>/<group>` by prompt class, where `<score>`
     is a key of the samples' `scores`, so that two runs can be paired on it (a metric of another name is shown, not
-    tested). `primary` names one of them; `lower_is_better` those `<score>`s whose rise is bad (attack success).
+    tested). `primary` names one of them; `lower_is_better` those metrics (or whole `<score>`s) whose rise is bad.
     `panel` is the collapse panel of its completions, by `<statistic>` and `<statistic>/<group>`.
     """
 
@@ -115,6 +115,10 @@ class TaskRecord(Strict):
     seconds: float = 0.0
     samples: list[SampleRow] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
+
+    def is_lower_better(self, metric: str) -> bool:
+        """Whether a rise of this metric is bad."""
+        return metric in self.lower_is_better or metric.partition("/")[0] in self.lower_is_better
 
 
 class ModelInfo(Strict):

@@ -3,7 +3,7 @@
 | quantity | estimator of the 95 % interval |
 |---|---|
 | rate | Wilson; with epochs on the effective sample size of Korn and Graubard (1998) |
-| mean | Student t; with epochs the cluster-robust (CR1) standard error |
+| mean, weighted mean | Student t; with epochs or weights the cluster-robust (CR1) standard error |
 | median, quantile | bootstrap over items |
 | paired difference of rates (values 0 or 1) | Bonett and Price (2012): Wald after adding one pair each way |
 | other paired differences, ratios | paired bootstrap over items |
@@ -94,6 +94,30 @@ def mean(values: Sequence[Value], ids: Sequence[str] | None = None, unit: str = 
         method=method,
         unit=unit,
     )
+
+
+def weighted_mean(
+    values: Sequence[Value], weights: Sequence[Value], ids: Sequence[str] | None = None, unit: str = "score"
+) -> Estimate:
+    """Ratio of sums `sum(w x) / sum(w)`, such as instruction-level accuracy: shares weighted by instructions an item.
+
+    The standard error is the linearised, cluster-robust one: CR1 on `w (x - mean)`. `n` counts rows; a row without a
+    value or a weight is unscored.
+    """
+    pairs = [None if x is None or w is None else (float(x), float(w)) for x, w in zip(values, weights, strict=True)]
+    x, clusters, unscored = _scored([None if pair is None else pair[0] for pair in pairs], ids)
+    w = np.array([pair[1] for pair in pairs if pair is not None], dtype=np.float64)
+    total, groups = float(w.sum()), len(np.unique(clusters))
+    found: dict[str, Any] = {"n": len(x), "n_unscored": unscored, "method": "t-weighted", "unit": unit}
+    if total <= 0:
+        return Estimate(value=None, **found)
+    centre = float((w * x).sum() / total)
+    if groups < 2:
+        return Estimate(value=centre, **found)
+    sums = np.bincount(clusters, weights=w * (x - centre))
+    stderr = float((groups / (groups - 1) * (sums**2).sum()) ** 0.5 / total)
+    half = _t(groups - 1) * stderr
+    return Estimate(value=centre, stderr=stderr, low=centre - half, high=centre + half, **found)
 
 
 def median(values: Sequence[Value], ids: Sequence[str] | None = None, unit: str = "score") -> Estimate:

@@ -48,7 +48,7 @@ def score_grid(tasks: Sequence[TaskRecord]) -> Grid:
         for i, (name, estimate) in enumerate(sorted(task.metrics.items(), key=lambda item: item[0] != task.primary)):
             grid.add(
                 task.name if i == 0 else "",
-                f"{name} (lower is better)" if name.split("/")[0] in task.lower_is_better else name,
+                f"{name} (lower is better)" if task.is_lower_better(name) else name,
                 with_error(estimate),
                 str(estimate.n),
                 str(estimate.n_unscored) if estimate.n_unscored else "",

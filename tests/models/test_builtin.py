@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.builtin import BUILTINS, builtin_path, fetch_builtin, is_fetched
 from copsd_bench.models.digest import weights_digest
 from copsd_bench.models.resolve import ResolvedModel
@@ -90,3 +91,11 @@ def test_a_small_disk_is_refused_before_the_download(cache: Path, monkeypatch: p
     monkeypatch.setitem(BUILTINS, "smollm2-135m", huge)
     with pytest.raises(Exception, match=r"needs 1000000000\.0 GB"):
         fetch_builtin("smollm2-135m")
+
+
+def test_a_cache_that_cannot_be_made_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COPSD_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(CopsdError, match="set COPSD_CACHE_DIR to a writable folder") as caught:
+        fetch_builtin("smollm2-135m")
+    assert caught.value.code == ExitCode.DISK

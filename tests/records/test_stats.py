@@ -38,8 +38,17 @@ def _mean_clustered(rng: np.random.Generator) -> tuple[Estimate, float]:
     return stats.mean(values.ravel(), np.repeat(np.arange(50), 4).astype(str)), 2.0
 
 
+def _weighted_mean(rng: np.random.Generator) -> tuple[Estimate, float]:
+    """Share of instructions followed, pooled: one to three an item, and items with more of them are harder."""
+    count = rng.integers(1, 4, size=80)
+    skill = rng.uniform(0.4, 1.0, size=80) - 0.1 * count
+    shares = rng.binomial(count, skill) / count
+    truth = sum(k * (0.7 - 0.1 * k) for k in (1, 2, 3)) / 6
+    return stats.weighted_mean(list(shares), list(count)), truth
+
+
 def _median(rng: np.random.Generator) -> tuple[Estimate, float]:
-    return stats.quantile(rng.lognormal(4.0, 0.7, size=101), 0.5, resamples=500), float(np.exp(4.0))
+    return stats.quantile(rng.lognormal(4.0, 0.7, size=101), 0.5, resamples=1000), float(np.exp(4.0))
 
 
 def _ratio_of_medians(rng: np.random.Generator) -> tuple[Estimate, float]:
@@ -76,6 +85,7 @@ def _paired_difference_of_rates(rng: np.random.Generator) -> tuple[Estimate, flo
         _wilson_clustered,
         _mean,
         _mean_clustered,
+        _weighted_mean,
         _median,
         _ratio_of_medians,
         _ratio_of_means,
@@ -167,6 +177,15 @@ def test_mcnemar_is_the_binomial_test_of_discordant_pairs() -> None:
     assert test == "bootstrap"
     assert p is not None
     assert 0.2 < p <= 1
+
+
+def test_weighted_mean_with_equal_weights_is_the_mean() -> None:
+    x = list(np.random.default_rng(2).uniform(size=30))
+    plain, weighted = stats.mean(x), stats.weighted_mean(x, [2.0] * 30)
+    assert (weighted.value, weighted.low) == (pytest.approx(plain.value), pytest.approx(plain.low))
+    gaps = stats.weighted_mean([1.0, None, 0.0], [1, 1, 3])
+    assert (gaps.value, gaps.n, gaps.n_unscored) == (0.25, 2, 1)
+    assert stats.weighted_mean([None], [None]).value is None
 
 
 def test_holm_by_hand_and_untested_families() -> None:

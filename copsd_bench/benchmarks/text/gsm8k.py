@@ -30,8 +30,9 @@ def gsm8k(fewshot: int = 10, constitution: str = "none", seed: int = 0) -> Task:
         samples.append(sample.model_copy(update={"metadata": {**(sample.metadata or {}), "group": "general"}}))
     spec = TaskSpec(
         dataset=loaded.info(len(samples)),
-        metrics=[MetricSpec(name="accuracy", score="match")],
+        metrics=[MetricSpec(name="accuracy", score="accuracy")],
         primary="accuracy",
+        names={"match": "accuracy"},
         constitution=constitution,
     )
     before: list[Solver] = [system_message(few_shot_text(fewshot))] if fewshot else []

@@ -15,9 +15,9 @@ from copsd_bench.sources.loader import load_records
 VERSION = "1"
 METRICS = [
     MetricSpec(name="prompt_strict", score="prompt_strict"),
-    MetricSpec(name="instruction_strict", score="instruction_strict", weight="instructions", unit="score"),
+    MetricSpec(name="instruction_strict", score="instruction_share_strict", weight="instructions", unit="score"),
     MetricSpec(name="prompt_loose", score="prompt_loose"),
-    MetricSpec(name="instruction_loose", score="instruction_loose", weight="instructions", unit="score"),
+    MetricSpec(name="instruction_loose", score="instruction_share_loose", weight="instructions", unit="score"),
 ]
 
 
@@ -53,8 +53,8 @@ def instructions_followed() -> Scorer:
             value={
                 "prompt_strict": float(results["prompt_level_strict_acc"]),
                 "prompt_loose": float(results["prompt_level_loose_acc"]),
-                "instruction_strict": sum(strict) / len(strict),
-                "instruction_loose": sum(loose) / len(loose),
+                "instruction_share_strict": sum(strict) / len(strict),
+                "instruction_share_loose": sum(loose) / len(loose),
                 "instructions": len(strict),
             },
             explanation=" ".join(state.metadata["instruction_id_list"]),

@@ -1,0 +1,107 @@
+"""`copsd-bench run`: evaluate a model."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_WHAT, _MODEL, _HOW, _OUT = "What to run", "Model", "Generation", "Output"
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with these options as keys; the command line wins.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="`smollm2-135m` (built in, the default), a local folder, a hub id, or an Inspect model "
+            "(`openai/...`). Write `copsd/OWNER/NAME` for a hub id whose owner is also a provider.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="PEFT adapter folder.", rich_help_panel=_MODEL)] = None,
+    revision: Annotated[str | None, typer.Option(help="Hub revision.", rich_help_panel=_MODEL)] = None,
+    engine: Annotated[str | None, typer.Option(help="`transformers` or `vllm`.", rich_help_panel=_MODEL)] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="`bfloat16`, `float16`, `float32`; default: what the hardware does well.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Torch device.", rich_help_panel=_MODEL)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows decoded together.", rich_help_panel=_MODEL)] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the weights.", rich_help_panel=_MODEL)
+    ] = False,
+    suite: Annotated[
+        str | None, typer.Option(help="Named list of tasks; `mini` if nothing is named.", rich_help_panel=_WHAT)
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.", rich_help_panel=_WHAT)] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign).", rich_help_panel=_WHAT),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Items per task, balanced.", rich_help_panel=_WHAT)] = None,
+    constitution: Annotated[
+        str | None,
+        typer.Option(
+            help="Context the model sees: `none` (default, the honest setting), a name, a YAML file, or `category`.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    placement: Annotated[
+        str | None, typer.Option(help="Constitution in the `user` turn or the `system` message.", rich_help_panel=_HOW)
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="`refusal` (offline, the default) or an Inspect model that grades.", rich_help_panel=_HOW),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the samples' random streams.", rich_help_panel=_HOW)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Answers per item.", rich_help_panel=_HOW)] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Token limit of an answer.", rich_help_panel=_HOW)] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.", rich_help_panel=_HOW)] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus mass.", rich_help_panel=_HOW)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of records and logs; default `runs`.", rich_help_panel=_OUT)
+    ] = None,
+    display: Annotated[
+        str | None, typer.Option(help="Progress: `rich`, `full`, `plain`, `none`.", rich_help_panel=_OUT)
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check all, print the plan, generate nothing.", rich_help_panel=_OUT),
+    ] = False,
+) -> None:
+    """Evaluate a model: scores, and the collapse panel beside every score.
+
+    Writes one JSON record (ids and numbers, no texts) and Inspect's logs below `--out`. Stopped or killed, the same
+    command continues: no logged sample is generated again.
+
+    Examples: `copsd-bench run` runs the offline suite on the built-in model;
+    `copsd-bench run --model my/model --task xstest --limit 100 --constitution default`.
+    """
+    given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run")}
+    given["trust_remote_code"] = trust_remote_code or None
+    from rich.console import Console
+
+    from copsd_bench.config import run_config
+
+    settings = run_config(config, given)
+    if settings.display is None:
+        settings.display = "rich" if sys.stdout.isatty() else "plain"
+    from copsd_bench.run import execute, plan
+
+    planned = plan(settings)
+    console = Console()
+    if dry_run:
+        from copsd_bench.records.plan_table import print_plan
+
+        print_plan(planned, console)
+        return
+    from copsd_bench.records.table import print_results
+
+    record = execute(planned, ["copsd-bench", *sys.argv[1:]])
+    print_results(record, console)
+    console.print(f"Record: {planned.record_path}\nLogs:   {planned.log_dir}  (copsd-bench view {planned.log_dir})")

@@ -1,0 +1,93 @@
+"""The settings of a run: pydantic schema, YAML file, command-line override. Unknown keys are errors."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from copsd_bench.errors import CopsdError, unknown_name
+
+
+class RunConfig(BaseModel):
+    """Everything `copsd-bench run` takes, by the names of its options.
+
+    Attributes:
+        model: built-in name, local folder, hub id, `copsd/<hub id>`, or a model of an Inspect provider (`openai/...`).
+        adapter: PEFT folder on a local model.
+        revision: hub revision.
+        engine: `transformers` or `vllm`.
+        dtype, device: empty chooses by hardware.
+        batch_size: rows decoded together; 0 chooses by device.
+        trust_remote_code: run model code that comes with the weights.
+        suite, task, prompts: what to run; nothing means the suite `mini`.
+        limit: items of each task, balanced over its strata.
+        constitution, placement: context the model sees, and where.
+        judge: offline judge by name, or an Inspect model as grader.
+        seed, epochs: random streams, answers per item.
+        max_tokens, temperature, top_p: override the tasks' own.
+        out: folder of records and logs.
+        display: Inspect's progress display.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    model: str = "smollm2-135m"
+    adapter: Path | None = None
+    revision: str | None = None
+    engine: Literal["transformers", "vllm"] = "transformers"
+    dtype: Literal["", "bfloat16", "float16", "float32"] = ""
+    device: str = ""
+    batch_size: int = Field(default=0, ge=0)
+    trust_remote_code: bool = False
+    suite: str | None = None
+    task: list[str] = []
+    prompts: Path | None = None
+    limit: int | None = Field(default=None, ge=1)
+    constitution: str = "none"
+    placement: Literal["user", "system"] | None = None
+    judge: str | None = None
+    seed: int = 0
+    epochs: int = Field(default=1, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    out: Path = Path("runs")
+    display: Literal["full", "conversation", "rich", "plain", "log", "none"] | None = None
+
+
+def run_config(file: Path | None, overrides: dict[str, Any]) -> RunConfig:
+    """Settings from a YAML file with command-line values on top.
+
+    Args:
+        file: YAML with keys of `RunConfig`, or None.
+        overrides: values given on the command line; None and empty lists are not given.
+
+    Raises:
+        CopsdError: unreadable YAML, unknown key (with the nearest one), or a value out of range (which, and why).
+    """
+    settings = _read(file) if file is not None else {}
+    settings |= {key: value for key, value in overrides.items() if value is not None and value != []}
+    for key in settings:
+        if key not in RunConfig.model_fields:
+            raise unknown_name(f"setting in {file}", key, RunConfig.model_fields)
+    try:
+        return RunConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        option = "--" + key.replace("_", "-")
+        raise CopsdError(f"{option} {first['input']!r} is not valid: {first['msg'].lower()}.") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CopsdError(f"Config file {file} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CopsdError(f"Config file {file} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise CopsdError(f"Config file {file} must be a mapping of settings, e.g. `suite: mini`.")
+    return settings

@@ -1,0 +1,128 @@
+"""From Inspect's logs to the record of a run: numbers and ids only."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from inspect_ai.log import EvalLog, EvalSample
+
+from copsd_bench.benchmarks.panel_scorer import NAME as PANEL
+from copsd_bench.benchmarks.task import KEY, MetricSpec, TaskSpec
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.records import stats
+from copsd_bench.records.panel import panel
+from copsd_bench.records.schema import Estimate, SampleRow, TaskRecord
+
+SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "stop_seqs", "seed")
+PANEL_FIELDS = (
+    "output_tokens", "input_tokens", "truncated", "refusal", "refusal_score", "loops", "distinct_1", "distinct_2",
+    "repetition", "mean_entropy", "mean_logprob", "answer_digest",
+)  # fmt: skip
+
+
+def task_record(log: EvalLog, seed: int) -> TaskRecord:
+    """The record of one finished task.
+
+    Args:
+        log: with its samples.
+        seed: of the samples' random streams; recorded when the temperature is above 0.
+
+    Raises:
+        CopsdError: the task was not built by this project, or a sample has no panel score.
+    """
+    metadata = (log.eval.metadata or {}).get(KEY)
+    if metadata is None:
+        raise CopsdError(f"Task {log.eval.task} carries no {KEY!r} metadata; only this project's tasks make records.")
+    spec = TaskSpec.model_validate(metadata)
+    rows = [sample_row(sample, spec) for sample in log.samples or []]
+    used = len({row.id for row in rows})
+    roles = {name: str(role.model) for name, role in (log.eval.model_roles or {}).items() if hasattr(role, "model")}
+    return TaskRecord(
+        name=log.eval.task.rpartition("/")[2],
+        version=str(log.eval.task_version),
+        dataset=spec.dataset.model_copy(update={"used": used}),
+        generation=_generation(log, seed),
+        judges={score: roles.get(judge, judge) for score, judge in spec.judges.items()},
+        metrics={metric.name: metric_estimate(metric, rows) for metric in spec.metrics},
+        panel=panel(rows),
+        primary=spec.primary,
+        lower_is_better=[metric.name for metric in spec.metrics if metric.lower_is_better],
+        seconds=_seconds(log.samples or []),
+        samples=rows,
+        notes=spec.notes,
+    )
+
+
+def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:
+    """One sample as numbers.
+
+    Raises:
+        CopsdError: the panel score is missing.
+    """
+    scores = dict(sample.scores or {})
+    measured = scores.pop(PANEL, None)
+    if measured is None or measured.metadata is None:
+        raise CopsdError(f"Sample {sample.id} was not scored by the panel; run the same command again.", ExitCode.RUN)
+    wanted = {name for metric in spec.metrics for name in (metric.score, metric.weight) if name}
+    named: dict[str, float | None] = {}
+    for scorer, score in scores.items():
+        parts = score.value.items() if isinstance(score.value, dict) else [(scorer, score.value)]
+        named |= {spec.names.get(part, part): _number(value) for part, value in parts}
+    panel_values: dict[str, Any] = {field: measured.metadata.get(field) for field in PANEL_FIELDS}
+    return SampleRow(
+        id=str(sample.id),
+        epoch=sample.epoch,
+        group=sample.metadata["group"],
+        # An unscored dict score is a single NaN without its parts: every wanted name is there, if only as unscored.
+        scores={name: named.get(name) for name in sorted(wanted)},
+        tags={k: str(sample.metadata[k]) for k in ("category", "twin") if k in sample.metadata},
+        **panel_values,
+    )
+
+
+def metric_estimate(metric: MetricSpec, rows: Sequence[SampleRow]) -> Estimate:
+    """A benchmark's number with its 95 % interval; samples outside the metric's prompt classes are not counted."""
+    chosen = [row for row in rows if metric.groups is None or row.group in metric.groups]
+    values = [row.scores.get(metric.score) for row in chosen]
+    ids = [row.id for row in chosen]
+    if metric.weight is not None:
+        weights = [row.scores.get(metric.weight) for row in chosen]
+        return stats.weighted_mean(values, weights, ids, metric.unit)
+    return stats.rate(values, ids) if metric.unit == "fraction" else stats.mean(values, ids, metric.unit)
+
+
+def _number(value: Any) -> float | None:
+    """A score as a number: `C` is 1, `I` and `N` are 0, `P` is a half; NaN is unscored."""
+    letters = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+    if isinstance(value, str):
+        return letters.get(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return float(value)
+
+
+def _generation(log: EvalLog, seed: int) -> dict[str, Any]:
+    config = log.plan.config.model_dump(exclude_none=True)
+    settings = {name: config[name] for name in SAMPLING if name in config and name != "seed"}
+    if settings.get("temperature"):
+        settings["seed"] = seed
+    return settings
+
+
+def _seconds(samples: Sequence[EvalSample]) -> float:
+    """Wall-clock seconds in which samples were under way; pauses before a continuation are not counted."""
+    spans = sorted(
+        (sample.started_at, sample.completed_at) for sample in samples if sample.started_at and sample.completed_at
+    )
+    total, reached = 0.0, -math.inf
+    for started, completed in ((_timestamp(a), _timestamp(b)) for a, b in spans):
+        total += max(0.0, completed - max(started, reached))
+        reached = max(reached, completed)
+    return float(np.round(total, 3))
+
+
+def _timestamp(value: Any) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else float(value.timestamp())
