@@ -2,10 +2,12 @@
 
 import errno
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from copsd_bench.commands import data, models
+from copsd_bench.commands import data, judge, models
 from copsd_bench.commands.check import check
 from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
@@ -14,8 +16,22 @@ from copsd_bench.commands.run import run
 from copsd_bench.commands.view import view
 from copsd_bench.errors import CopsdError, ExitCode
 
+INTERRUPTED = "Interrupted; the same command continues where it stopped."
+
+
+class _Commands(TyperGroup):
+    """Typer ends a command at Ctrl-C without a word; this says how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise CopsdError(INTERRUPTED, ExitCode.INTERRUPTED) from error
+
+
 app = typer.Typer(
     name="copsd-bench",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -32,6 +48,8 @@ app.command("view")(view)
 app.add_typer(data.app)
 app.add_typer(models.app)
 
+app.add_typer(judge.app, name="judge")
+
 
 def main() -> None:
     """Run the command line; a `CopsdError` becomes one sentence on stderr and its documented exit code."""
@@ -40,7 +58,7 @@ def main() -> None:
     except CopsdError as error:
         _fail(str(error), error.code)
     except KeyboardInterrupt:
-        _fail("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
+        _fail(INTERRUPTED, ExitCode.INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from copsd_bench.engine.head import Head
 from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, whole
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
@@ -33,7 +34,7 @@ class Decoder:
     """Decodes rows of one view with continuous batching.
 
     Args:
-        model: a causal or vision-language model, already under the view.
+        head: a causal or vision-language model, already under the view.
         tokenizer: decodes completions.
         eos_ids: token ids that end a completion.
         max_length: the model's context window in tokens.
@@ -42,9 +43,9 @@ class Decoder:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int, use: CacheUse
+        self, head: Head, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int, use: CacheUse
     ) -> None:
-        self.model = model
+        self.head = head
         self.tokenizer = tokenizer
         self.eos_ids = eos_ids
         self.max_length = max_length
@@ -87,7 +88,7 @@ class Decoder:
             if not rows:
                 return
             for row in rows:
-                self._sample(whole(self.model, row.prompt, row.ids)[:, -1], [row])
+                self._sample(whole(self.head, row.prompt, row.ids)[:, -1], [row])
 
     def _admit(self, new: Sequence[Row], batch: KvBatch | None, rows: list[Row]) -> KvBatch | None:
         """Prefill new rows, each distinct prompt once, sample their first token and join them to the batch."""
@@ -96,9 +97,9 @@ class Decoder:
         for group in _groups(ordered, PREFILL_TOKENS) if self.use.joins else [ordered] if ordered else []:
             unique = list({id(row.prompt): row.prompt for row in group}.values())
             index = {id(prompt): i for i, prompt in enumerate(unique)}
-            joined, output = prefill(self.model, unique, logits_to_keep=1)
+            joined, states = prefill(self.head, unique)
             where = torch.tensor([index[id(row.prompt)] for row in group], device=joined.mask.device)
-            self._sample(output.logits[:, -1][where], group)
+            self._sample(states[where], group)
             if len(group) != len(unique):
                 joined.select(where)
             rows.extend(group)
@@ -112,13 +113,13 @@ class Decoder:
         """Feed each row its last token and sample the next; finished rows are fed too and ignored."""
         # A row that ended at its first token is still in the batch; the values it computes are never read.
         tokens = torch.tensor([[row.ids[-1]] for row in rows], device=batch.mask.device)
-        self._sample(batch.step(self.model, tokens), rows)
+        self._sample(batch.step(self.head, tokens), rows)
 
-    def _sample(self, logits: torch.Tensor, rows: Sequence[Row]) -> None:
+    def _sample(self, states: torch.Tensor, rows: Sequence[Row]) -> None:
         live = [b for b, row in enumerate(rows) if not row.finished]
         if not live:
             return
-        logits = logits[live].float()
+        logits = self.head.logits(states[live])
         chosen = choose(logits, [rows[b].sampling for b in live], [rows[b].stream for b in live])
         logprobs = logits.log_softmax(dim=-1)
         entropies = -(logprobs.exp() * logprobs.nan_to_num(neginf=0.0)).sum(dim=-1)

@@ -8,6 +8,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 
+from copsd_bench.engine.head import Head
 from copsd_bench.engine.protocol import Prompt
 
 
@@ -40,21 +41,18 @@ class KvBatch:
                 for layer in self.cache.layers:
                     layer.keys, layer.values = layer.keys[:, :, padding:], layer.values[:, :, padding:]
 
-    def step(self, model: Any, tokens: torch.Tensor) -> torch.Tensor:
-        """Feed each row one more token, [B, 1]; returns the logits that follow, [B, V]."""
-        # A finished row may be fed beyond the context window until it is dropped; learned positions end there.
-        window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        position = self.lengths.clamp(max=window - 1 if window else None).unsqueeze(1)
+    def step(self, head: Head, tokens: torch.Tensor) -> torch.Tensor:
+        """Feed each row one more token, [B, 1]; returns the states of that position (see `Head`)."""
+        # A finished row may be fed beyond the context window until it is dropped.
+        position = in_window(self.lengths.unsqueeze(1), head.model)
         self.mask = torch.cat([self.mask, self.mask.new_ones((len(tokens), 1))], dim=1)
-        output = model(
+        return head.last_states(
             input_ids=tokens,
             attention_mask=self.mask,
             position_ids=position,
             past_key_values=self.cache,
             use_cache=True,
         )
-        logits: torch.Tensor = output.logits[:, -1]
-        return logits
 
     def join(self, other: "KvBatch") -> None:
         """Append the rows of another batch; the narrower one is padded on the left."""
@@ -95,7 +93,7 @@ class CacheUse:
 
 
 @torch.inference_mode()
-def cache_use(model: Any) -> CacheUse:
+def cache_use(head: Head) -> CacheUse:
     """Try the cache on two short rows: some models ignore it, keep state elsewhere, or let padding into their state.
 
     Rather than keep a list of them, the continued rows are compared with full forward passes. Where they differ, every
@@ -104,11 +102,11 @@ def cache_use(model: Any) -> CacheUse:
     rows = [Prompt(ids=(1, 2, 3, 4, 5)), Prompt(ids=(6, 7, 8))]
     token = 9
     swapped = [1, 0]
-    expected = torch.cat([whole(model, rows[b], [token])[:, -1] for b in swapped]).float()
+    expected = head.logits(torch.cat([whole(head, rows[b], [token])[:, -1] for b in swapped]))
     try:
-        batch, _ = prefill(model, rows, logits_to_keep=1)
-        batch.select(torch.tensor(swapped, device=model.device))
-        got = batch.step(model, torch.full((2, 1), token, device=model.device)).float()
+        batch, _ = prefill(head, rows)
+        batch.select(torch.tensor(swapped, device=head.model.device))
+        got = head.logits(batch.step(head, torch.full((2, 1), token, device=head.model.device)))
     except Exception:  # a model with a cache of its own kind raises whatever it likes
         return CacheUse(batches=False, joins=False, expands=False)
     # bf16 rounding stays below 5 % of the logits' spread; a cache that is not used is off by all of it.
@@ -117,11 +115,10 @@ def cache_use(model: Any) -> CacheUse:
     return CacheUse(batches=True, joins=joinable(batch.cache), expands=expandable(batch.cache))
 
 
-def whole(model: Any, prompt: Prompt, ids: Sequence[int], **forward: Any) -> torch.Tensor:
-    """Logits [1, T, V] of a prompt and further tokens in one pass without a cache or padding."""
-    tokens = torch.tensor([[*prompt.ids, *ids]], device=model.device)
-    logits: torch.Tensor = model(input_ids=tokens, use_cache=False, **features([prompt], model), **forward).logits
-    return logits
+def whole(head: Head, prompt: Prompt, ids: Sequence[int]) -> torch.Tensor:
+    """States [1, T, .] of a prompt and further tokens in one pass without a cache or padding (see `Head`)."""
+    tokens = torch.tensor([[*prompt.ids, *ids]], device=head.model.device)
+    return head.states(input_ids=tokens, use_cache=False, **features([prompt], head.model))
 
 
 def new_cache(model: Any) -> DynamicCache:
@@ -129,30 +126,28 @@ def new_cache(model: Any) -> DynamicCache:
     return DynamicCache(config=model.config)
 
 
-def prefill(model: Any, prompts: Sequence[Prompt], **forward: Any) -> tuple[KvBatch, Any]:
+def prefill(head: Head, prompts: Sequence[Prompt]) -> tuple[KvBatch, torch.Tensor]:
     """Run prompts through the model once.
 
     Args:
-        model: the model under the wanted view.
+        head: the model, under the wanted view.
         prompts: B prompts; features (pixels) of all rows are concatenated along the batch.
-        forward: further arguments of the forward pass (e.g. `logits_to_keep`).
 
     Returns:
-        The batch, its cache as wide as the longest prompt, and the model's output.
+        The batch, its cache as wide as the longest prompt, and the states of the last position (see `Head`).
     """
-    device = model.device
-    ids, mask = left_padded([prompt.ids for prompt in prompts], device)
+    model = head.model
+    ids, mask = left_padded([prompt.ids for prompt in prompts], model.device)
     cache = new_cache(model)
-    output = model(
+    states = head.last_states(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions(mask),
         past_key_values=cache,
         use_cache=True,
         **features(prompts, model),
-        **forward,
     )
-    return KvBatch(cache, mask), output
+    return KvBatch(cache, mask), states
 
 
 def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -169,6 +164,12 @@ def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tenso
 def positions(mask: torch.Tensor) -> torch.Tensor:
     """Position of each token in its own row, [B, T]; padding gets 0."""
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def in_window(positions: torch.Tensor, model: Any) -> torch.Tensor:
+    """Positions of padding and finished rows moved into the context window: learned positions end with it."""
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return positions if window is None else positions.clamp(max=window - 1)
 
 
 def features(prompts: Sequence[Prompt], model: Any) -> dict[str, torch.Tensor]:
