@@ -11,6 +11,7 @@ from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
 from copsd_bench.commands.list import list_all
 from copsd_bench.commands.run import run
+from copsd_bench.commands.score import score
 from copsd_bench.commands.view import view
 from copsd_bench.errors import CopsdError, ExitCode
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("list")(list_all)
+app.command("score")(score)
 app.command("compare")(compare)
 app.command("check")(check)
 app.command("leaderboard")(leaderboard)

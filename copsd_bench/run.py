@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from copsd_bench.config import RunConfig
 from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.judges.registry import JUDGES
+from copsd_bench.judges.registry import JUDGES, judge_argument
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
 
@@ -29,7 +29,8 @@ class Plan:
 
     Attributes:
         identity: digest of all that decides the numbers; names the run's log folder.
-        spec: local engine, or None for an Inspect provider.
+        spec: local engine, or None for an Inspect provider (or recorded answers).
+        notes: for the record.
     """
 
     config: RunConfig
@@ -38,6 +39,7 @@ class Plan:
     constitution: ConstitutionInfo
     spec: EngineSpec | None
     identity: str
+    notes: list[str] = field(default_factory=list)
 
     @property
     def log_dir(self) -> Path:
@@ -62,7 +64,7 @@ def plan(config: RunConfig) -> Plan:
     if not names and config.prompts is None:
         names = tasks_of("mini", [])
     constitution = _constitution(config)
-    judge = None if config.judge is None else "grader" if config.judge not in JUDGES else config.judge
+    judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
     tasks = [make_task(name, judge, **common) for name in names]
     if config.prompts is not None:
@@ -72,7 +74,7 @@ def plan(config: RunConfig) -> Plan:
     spec, model = _model(config)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
-    return Plan(config, tasks, model, constitution, spec, _identity(config, tasks, model, constitution))
+    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution))
 
 
 def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = lambda: None) -> RunRecord:
@@ -102,7 +104,7 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         epochs=config.epochs,
         retry_attempts=0,
         retry_immediate=False,
-        log_buffer=1,
+        log_buffer=None if model is None else 1,
         log_realtime=False,
         log_dir_allow_dirty=True,
         max_tasks=1,
@@ -141,6 +143,7 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str], seconds
         tasks=sorted(records, key=lambda record: order.get(record.name, len(order))),
         environment=environment(),
         seconds=round(seconds, 3),
+        notes=planned.notes,
     )
     write_record(record, planned.record_path)
     return record
@@ -153,7 +156,9 @@ def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
     import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
 
     config = planned.config
-    if planned.spec is None:
+    if planned.model.engine == "responses":
+        model = None
+    elif planned.spec is None:
         model = get_model(config.model)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
@@ -241,7 +246,8 @@ def _check_token_limit(config: RunConfig, tasks: "list[Task]", spec: EngineSpec)
             )
 
 
-def _identity(config: RunConfig, tasks: "list[Task]", model: ModelInfo, constitution: ConstitutionInfo) -> str:
+def identity_of(config: RunConfig, tasks: "list[Task]", model: ModelInfo, constitution: ConstitutionInfo) -> str:
+    """Digest of all that decides a run's numbers: names its log folder, and makes its continuation safe."""
     from copsd_bench import __version__
 
     parts = {
