@@ -12,7 +12,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class NumberCheck(BaseModel):
-    """The last number of the answer must equal `answer`."""
+    """The number the answer settles on must equal `answer`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     kind: Literal["number"]
@@ -20,7 +20,11 @@ class NumberCheck(BaseModel):
 
 
 class ChoiceCheck(BaseModel):
-    """The option the answer settles on must be `answer` or one of its `aliases`; `others` are the wrong options."""
+    """The option the answer settles on must be `answer` or one of its `aliases`.
+
+    `others` are the wrong options a model may settle on; not the terms of the question, which a right answer may repeat
+    (`the opposite of hot is cold`).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     kind: Literal["choice"]
@@ -67,35 +71,61 @@ _EMPHASIS = re.compile(r"[*_`\"“”‘]|(?<!\w)'|'(?!\w)")
 _ANSWER_CUE = re.compile(
     r"\b(?:answer|solution|result|choice|conclusion)\b(?:\s+(?:is|would be|must be)\b|\s*[:=])\s*", re.IGNORECASE
 )
+_NUMBER_CUE = re.compile(_ANSWER_CUE.pattern + r"|####", re.IGNORECASE)
 _CONCLUSION_CUE = re.compile(r"\b(?:therefore|thus|hence|consequently)\b|(?:^|[,.;\n])\s*so\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(?:because|since|given that)\b[^,.;!?\n]*", re.IGNORECASE)
 _SET_ASIDE = re.compile(
     r"(?:\b(?:not|than|nor|never|neither|except|unlike|instead of|rather than)|n['’]t)(?:\s+(?:a|an|the))?\s*$",
     re.IGNORECASE,
 )
+_PREDICATE = re.compile(r"\b(?:is|are|was|be|becomes?)\s+(?:(?:a|an|the)\s+)?$", re.IGNORECASE)
 _JOINED = re.compile(r"\s*(?:,?\s*\b(?:or|and|and/or)\b|/)\s*", re.IGNORECASE)
 _OPENS_ALONE = re.compile(r"\s*(?:$|[\n.,:;!?)–—-])")
 _POLAR = {"yes", "no", "true", "false"}
 
 
-def last_number(text: str) -> Fraction | None:
-    """The last number written in digits, exactly; None if there is none.
+def numbers(text: str) -> list[Fraction]:
+    """The numbers written in digits, exactly and in order.
 
-    Understands signs, currency marks, thousands commas, decimals, and `a/b` as a fraction. A full stop after the number
+    Understands signs, currency marks, thousands commas, decimals, and `a/b` as a fraction. A full stop after a number
     is punctuation.
     """
     text = re.sub(r"(?<=[0-9])(?:\{,\}|[\u00a0\u202f])(?=[0-9]{3})", ",", text)
-    matches = list(_NUMBER.finditer(text))
-    if not matches:
-        return None
-    last = matches[-1]
-    value = Fraction(last["whole"].replace(",", "") + (last["decimals"] or "")) / int(last["divisor"] or 1)
-    return -value if last["sign"] else value
+    found = []
+    for match in _NUMBER.finditer(text):
+        value = Fraction(match["whole"].replace(",", "") + (match["decimals"] or "")) / int(match["divisor"] or 1)
+        found.append(-value if match["sign"] else value)
+    return found
+
+
+def final_number(answer: str) -> Fraction | None:
+    """The number an answer settles on; None if it has none.
+
+    Plainly the last one would count an answer wrong for saying more, which a suite about length must not do. So, the
+    first of these that there is:
+
+    1. in the rest of the sentence after the last cue such as `the answer is` or `####`: the first number, or the first
+       after its last `=`;
+    2. the result of an opening line that is a bare number or equation, if no later line has an `=`;
+    3. the last number.
+    """
+    text = _EMPHASIS.sub("", answer).strip()
+    lines = re.sub(r":\s*\n\s*", ": ", text).splitlines()
+    for part in reversed([part for line in lines for part in split_sentences(line)]):
+        cues = list(_NUMBER_CUE.finditer(part))
+        if cues and (stated := numbers(part[cues[-1].end() :].rsplit("=", 1)[-1])):
+            return stated[0]
+    if lines and not re.search(r"[^\W\d_]{2}", lines[0]) and "=" not in "".join(lines[1:]):
+        opening = numbers(lines[0].rsplit("=", 1)[-1])
+        if len(opening) == 1:
+            return opening[0]
+    found = numbers(text)
+    return found[-1] if found else None
 
 
 def number(answer: str, expected: int | float) -> bool:
-    """Whether the last number of the answer equals the expected one (`42`, `42.0`, `$42.` and `84/2` are equal)."""
-    return last_number(answer) == Fraction(str(expected))
+    """Whether the answer settles on the expected number (`42`, `42.0`, `$42.` and `84/2` are equal)."""
+    return final_number(answer) == Fraction(str(expected))
 
 
 def choice(answer: str, right: list[str], others: list[str]) -> bool:
@@ -108,7 +138,8 @@ def choice(answer: str, right: list[str], others: list[str]) -> bool:
 
     1. the rest of a sentence after the last cue such as `the answer is` or `Answer:`;
     2. the very beginning, if the option stands alone there (`Ann.`, `B) ...`, or any opening yes / no / true / false);
-    3. the last sentence that states an option, after its last `so` or `therefore` if an option follows that.
+    3. the last sentence that states an option: after its last `so` or `therefore`, else right after its last `is`, else
+       anywhere in it.
 
     Two options of different worth joined by `or`, `and` or `/` settle nothing.
     """
@@ -124,7 +155,11 @@ def choice(answer: str, right: list[str], others: list[str]) -> bool:
     if (worth := options.opening("\n".join(statements))) is not None:
         return worth
     for statement in reversed(statements):
-        for worth in (options.settled_after(_CONCLUSION_CUE, statement), options.settled(statement)):
+        for worth in (
+            options.settled_after(_CONCLUSION_CUE, statement),
+            options.predicate(statement),
+            options.settled(statement),
+        ):
             if worth is not None:
                 return worth
     return False
@@ -170,6 +205,13 @@ class _Options:
         for match in reversed(list(cue.finditer(text))):
             if (worth := self.settled(text[match.end() :])) is not None:
                 return worth
+        return None
+
+    def predicate(self, text: str) -> bool | None:
+        """Worth of the last option said to be what something `is`; None without one."""
+        for start, _, _ in reversed(self.mentions(text)):
+            if _PREDICATE.search(text[:start]):
+                return self.settled(text[start:])
         return None
 
     def opening(self, text: str) -> bool | None:

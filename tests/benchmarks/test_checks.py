@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from copsd_bench.benchmarks.checks import Check, check, choice, last_number, number
+from copsd_bench.benchmarks.checks import Check, check, choice, final_number, number, numbers
 from copsd_bench.benchmarks.instruction_rules import RULES
 
 CHECK: TypeAdapter[Check] = TypeAdapter(Check)
@@ -33,27 +33,47 @@ CHECK: TypeAdapter[Check] = TypeAdapter(Check)
         "42 cm^{2}",
         "1) add 40\n2) add 2\nTotal: 42",
         "The range 10-42",
+        "7 x 6 = 42\n\nThis is a fact about 7 and 6.",
+        "42\n(that is 6 times 7)",
+        "The answer is 42, in 3 steps.",
+        "**Answer:** 6 x 7 = 42 (6 rows of 7)",
+        "6 x 6 = 36\n36 + 6 = 42",
+        "#### 42\nChecked 2 times.",
         "(20)-42",
     ],
 )
-def test_number_accepts_the_last_number_in_any_usual_form(answer: str) -> None:
+def test_number_accepts_what_the_answer_settles_on(answer: str) -> None:
     assert number(answer, 42)
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "forty-two", "42 or maybe 43", "-42", "4.2", "142", "4 2", "42.5", "B42", "42/5"]
+    "answer",
+    [
+        "",
+        "forty-two",
+        "42 or maybe 43",
+        "-42",
+        "4.2",
+        "142",
+        "4 2",
+        "The answer is 7. I had 42.",
+        "42 = 6\n7",
+        "42.5",
+        "B42",
+        "42/5",
+    ],
 )
 def test_number_rejects_others(answer: str) -> None:
     assert not number(answer, 42)
 
 
 def test_number_reads_thousands_and_signs_exactly() -> None:
-    assert last_number("1,234,567.5") == Fraction(2469135, 2)
-    assert last_number("1{,}000 units") == 1000
-    assert last_number("one of 3,4") == 4
-    assert last_number("it is −5") == -5
-    assert last_number("-$5") == -5
-    assert last_number("1/3") == Fraction(1, 3)
+    assert numbers("1,234,567.5 and 2") == [Fraction(2469135, 2), 2]
+    assert final_number("1{,}000 units") == 1000
+    assert final_number("one of 3,4") == 4
+    assert final_number("it is −5") == -5
+    assert final_number("-$5") == -5
+    assert final_number("1/3") == Fraction(1, 3)
     assert number("0.1", 0.1)
     assert number("-7", -7)
     assert not number("7", -7)
@@ -61,7 +81,7 @@ def test_number_reads_thousands_and_signs_exactly() -> None:
 
 @given(st.integers(-(10**9), 10**9), st.sampled_from(["{}", "So it is {}.", "12 - 5 = {}", "**{}**", "${}$", "= {:,}"]))
 def test_number_finds_any_integer(value: int, form: str) -> None:
-    assert last_number(form.format(value)) == value
+    assert final_number(form.format(value)) == value
 
 
 YES = (["yes"], ["no"])
@@ -90,6 +110,7 @@ LETTER = (["B"], ["A", "C", "I"])
         ("Ben is taller than Cara. Ann is taller than Ben. So the tallest is Ann.", NAMES),
         ("Cara is smaller than Ben, so Ann must be it", NAMES),
         ("The tallest is not Ben but Ann.", NAMES),
+        ("The tallest of Ben, Cara and Ann is Ann.", NAMES),
         ("Tallest: Ann, taller than Cara.", NAMES),
         ("The final answer is \\boxed{Ann}", NAMES),
         ("B", LETTER),
@@ -124,6 +145,8 @@ def test_choice_accepts_an_answer_that_settles_on_the_right_option(
         ("It is Ben, not Ann.", NAMES),
         ("Ben or Ann", NAMES),
         ("Ann and Ben", NAMES),
+        ("The tallest is Ann or Ben.", NAMES),
+        ("Of Ann and Cara the taller is Cara.", NAMES),
         ("Anna", NAMES),
         ("Who is the tallest, Ann or Ben?", NAMES),
         ("It is Cara because Ann is small", NAMES),

@@ -34,17 +34,17 @@ INSTRUCTION_ANSWERS = {
     2: "- Apple\n- Plum\n- Fig",
     3: "a library lends books to everyone who wants to read.",
     4: "FRESH GRASS IS GREEN.",
-    5: "Snow falls softly at night. The children cheer in the morning.",
+    5: "The dragon woke late and flew over the hills to find breakfast. " * 4,
     6: "Dear Captain,\n\nThe boat has been leaking since noon and we cannot bail fast enough. Your mate",
-    7: "A map shows where places lie and how roads join them, and that is all.",
+    7: "1. Go to bed at the same hour.\n2. Keep the room dark.\n3. Leave the phone outside.",
     8: '```json\n{"name": "Mina", "age": 4}\n```',
     9: "The sun warms the sea. The steam climbs and turns into clouds. When they get heavy, rain falls.",
     10: "1. Mercury\n2. Venus\n3. Earth\n4. Mars",
     11: "A good breakfast is warm porridge with berries, nuts and a glass of milk.",
     12: "The river feeds the village. Boats use the river all summer, and in winter the river freezes over.",
     13: "We entered the forest at dawn. " + "The path led us past tall old trees and over small clear streams. " * 5,
-    14: "The clock upon the wall\ncounts every hour of day;\nit has no hands for all\nthe hours that slip away.",
-    15: "Bicycles are quiet and healthy; praise be to bicycles.\n\nTrains carry many, and trains let you read.",
+    14: "Old clock upon the wall,\ntick, you say, and tick, to all\nwho hurry through the hall.",
+    15: "Winter, spring, summer and autumn.",
     16: '"Good evening, may I please come in?"',
     17: "Boil it in water gently.",
     18: ">> Saturday\n>> Sunday",
@@ -128,6 +128,23 @@ def test_the_right_answer_passes_in_a_sentence_and_alone(item: MiniItem) -> None
     for text in answers:
         assert item.check is not None
         assert check(item.check, text), text
+
+
+@pytest.mark.parametrize(
+    ("item", "answer"),
+    [
+        ("reasoning-04", 'The opposite of "hot" is "cold".'),
+        ("reasoning-05", "A glove is to a hand as a sock is to a foot."),
+        ("reasoning-06", "B, D, F, H, J"),
+        ("reasoning-12", "Ten days after a Thursday is a Sunday."),
+        ("reasoning-19", "Blue paint and yellow paint make green."),
+        ("reasoning-20", "Eva's mother is the sister of Paul, so Paul is Eva's uncle."),
+    ],
+)
+def test_a_right_answer_may_repeat_the_question(item: str, answer: str) -> None:
+    item_check = ITEMS[item].check
+    assert item_check is not None
+    assert check(item_check, answer)
 
 
 def test_every_instruction_rule_is_used() -> None:
