@@ -1,6 +1,7 @@
 # make demo      install, fetch the built-in model, evaluate it on the offline suite, print the result (no GPU, no account)
 # make test      install, then ruff, mypy and pytest (the real model; real data too where COPSD_DATA_DIR names a mirror)
 # make lint      install, then ruff and mypy
+# make results   install, then repeat the runs behind README.md and update its tables and figure
 # make test-vllm the vLLM engine's tests, in an environment of their own
 #
 # PYTHON  the interpreter .venv is made of, 3.11 or newer
@@ -13,7 +14,7 @@ VENV_VLLM ?= .venv-vllm
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: demo test lint venv test-vllm
+.PHONY: demo test lint results venv test-vllm
 
 demo: venv
 	$(VENV)/bin/copsd-bench models fetch smollm2-135m
@@ -26,6 +27,15 @@ lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+results: venv
+	$(VENV)/bin/copsd-bench run --suite mini --model smollm2-135m --out runs/readme/base
+	$(VENV)/bin/copsd-bench run --suite mini --model smollm2-135m --constitution default --out runs/readme/constitution
+	mkdir -p results/mini
+	cp "$$(ls -t runs/readme/base/*.json | head -1)" results/mini/base.json
+	cp "$$(ls -t runs/readme/constitution/*.json | head -1)" results/mini/constitution.json
+	$(VENV)/bin/python results/figures/lengths.py results/mini/base.json results/mini/constitution.json results/figures/lengths.svg
+	$(VENV)/bin/python results/readme.py
 
 venv: $(VENV)/installed
 
