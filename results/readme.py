@@ -1,8 +1,8 @@
 """Put the output of commands into README.md: `python results/readme.py`.
 
 A block between `<!-- output: COMMAND -->` and `<!-- end -->` is what the command prints (markdown as it is, anything
-else as a code block); one after `<!-- record: FILE -->` is the table that `copsd-bench run` prints for that record. Both
-read committed records, so they take no model; tests/test_readme.py fails when a block is stale.
+else as a code block); one after `<!-- record: FILE -->` is the table that `copsd-bench run` prints for that record.
+Both read committed records, so they take no model; tests/test_readme.py fails when a block is stale.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""The README says what is: its commands parse, its files exist, its tables are what the commands print, its code runs."""
+"""The README says what is: commands parse, files exist, tables are what the commands print, its code runs."""
 
 import importlib.util
 import re
@@ -106,7 +106,8 @@ def script(path: str) -> ModuleType:
 def test_the_example_benchmark_runs(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ten lines as they stand, on the data they pin, with an answer that is right for one item."""
     from inspect_ai import eval
-    from inspect_ai.model import ModelOutput, get_model
+    from inspect_ai.log import read_eval_log
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
     from copsd_bench.records.build import task_record
     from copsd_bench.sources.pins import Pin
@@ -118,12 +119,12 @@ def test_the_example_benchmark_runs(data_dir: Path, tmp_path: Path, monkeypatch:
     namespace: dict[str, Any] = {"__name__": "aime24"}
     exec(compile(code, "README.md", "exec"), namespace)
     task = namespace["aime24"]()
-    model = get_model(
-        "mockllm/model",
-        custom_outputs=[ModelOutput.from_content("mockllm", f"The answer is {task.dataset[0].target}")] * 30,
-    )
+    answer = ModelOutput.from_content("mockllm", f"The answer is {task.dataset[0].target}")
+    # Without a usage Inspect counts tokens itself, with a vocabulary it downloads.
+    answer.usage = ModelUsage(input_tokens=1, output_tokens=4, total_tokens=5)
+    model = get_model("mockllm/model", custom_outputs=[answer] * 30)
     (log,) = eval(task, model=model, log_dir=str(tmp_path), display="none", max_connections=1)
-    record = task_record(log, 0)
+    record = task_record(read_eval_log(log.location), 0)
     right = sum(sample.target == task.dataset[0].target for sample in task.dataset) / 30
     assert record.metrics["accuracy"].value == pytest.approx(right)
     assert record.metrics["accuracy"].n == 30

@@ -1,5 +1,6 @@
 """The package as others get it: a wheel built from the sdist, installed away from the repository."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from copsd_bench import __version__
+from copsd_bench.models.resolve import ResolvedModel
 
 ROOT = Path(__file__).parent.parent
 BLOCK = """
@@ -27,7 +29,7 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def run(command: Sequence[str | Path], cwd: Path, **env: str) -> str:
+def run(command: Sequence[object], cwd: Path, **env: str) -> str:
     """Standard output of a command that must succeed, run without this repository on the path."""
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")}
     done = subprocess.run(
@@ -81,10 +83,16 @@ def test_version_and_list_away_from_the_repository(installed: Path) -> None:
         assert re.search(rf"\b{re.escape(name)}\b", listed), f"{name} is not listed:\n{listed}"
 
 
-def test_inspect_finds_tasks_and_packaged_data_through_the_entry_point(installed: Path) -> None:
-    command = [installed / "venv" / "bin" / "python", "-m", "inspect_ai", "eval", "copsd_bench/mini"]
-    run([*command, "--limit", "2", "--model", "mockllm/model", "--display", "none", "--log-dir", "logs"], installed)
-    assert len(list((installed / "logs").iterdir())) == 1
+def test_inspect_finds_tasks_provider_and_packaged_data(installed: Path, smollm2: ResolvedModel) -> None:
+    """Inspect's own command line, through the wheel's entry point."""
+    python = installed / "venv" / "bin" / "python"
+    options = ["--limit", "1", "--max-tokens", "4", "--display", "none", "--log-dir", "logs", "--log-format", "json"]
+    command = [python, "-m", "inspect_ai", "eval", "copsd_bench/mini", "--model", "copsd/smollm2-135m"]
+    run([*command, *options], installed)
+    (log,) = (installed / "logs").glob("*.json")
+    content = json.loads(log.read_text())
+    assert content["status"] == "success"
+    assert content["samples"][0]["output"]["usage"]["output_tokens"] in range(1, 5)
 
 
 def test_the_core_needs_no_model_library(installed: Path) -> None:
