@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from copsd_bench import __version__
-from copsd_bench.commands import data, models
+from copsd_bench.commands import data, judge, models
 from copsd_bench.commands.check import check
 from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
@@ -31,6 +31,7 @@ app.command("leaderboard")(leaderboard)
 app.command("view")(view)
 app.add_typer(data.app)
 app.add_typer(models.app)
+app.add_typer(judge.app, name="judge")
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +113,8 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         temperature=config.temperature,
         top_p=config.top_p,
     )
-    if not success:
+    # An interrupted task counts as done to eval_set.
+    if not success or any(header.status != "success" for header in headers):
         raise _failure(headers, planned)
     return _record(planned, headers, command, time.monotonic() - started)
 
@@ -156,8 +157,7 @@ def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
     if planned.spec is None:
         model = get_model(config.model)
     else:
-        args = {k: v for k, v in vars(planned.spec).items() if k != "model" and v}
-        model = get_model(f"copsd/{planned.spec.model}", **args)
+        model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles = None
     if config.judge is not None and config.judge not in JUDGES:
         if config.judge == config.model:
@@ -175,16 +175,10 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
     from copsd_bench.models.info import count_parameters
 
     device = config.device or default_device()
-    spec = EngineSpec(
-        model=config.model.removeprefix("copsd/"),
-        adapter=str(config.adapter) if config.adapter else None,
-        revision=config.revision,
-        dtype=config.dtype or default_dtype(device),
-        device=device,
-        engine=config.engine,
-        batch_size=config.batch_size,
-        trust_remote_code=config.trust_remote_code,
-    )
+    arguments = config.model_dump(include={"revision", "engine", "engine_args", "batch_size", "trust_remote_code"})
+    arguments |= {"device": device, "dtype": config.dtype or default_dtype(device)}
+    arguments |= {"adapter": str(config.adapter)} if config.adapter else {}
+    spec = EngineSpec.from_model_args(config.model.removeprefix("copsd/"), arguments)
     resolved = spec.resolve()
     info = ModelInfo(
         name=config.model,
@@ -197,7 +191,7 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         device=spec.device,
         parameters=count_parameters(resolved.path),
     )
-    return EngineSpec(**{**vars(spec), "weights": resolved.identity}), info
+    return replace(spec, weights=resolved.identity), info
 
 
 def _is_inspect_model(name: str) -> bool:

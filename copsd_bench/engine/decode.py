@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from copsd_bench.engine.head import Head
 from copsd_bench.engine.kv import KvBatch, joinable, new_cache, prefill
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
@@ -33,20 +34,20 @@ class Decoder:
     """Decodes rows of one view with continuous batching.
 
     Args:
-        model: a causal or vision-language model, already under the view.
+        head: a causal or vision-language model, already under the view.
         tokenizer: decodes completions.
         eos_ids: token ids that end a completion.
         max_length: the model's context window in tokens.
         batch_size: most rows decoded together.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int) -> None:
-        self.model = model
+    def __init__(self, head: Head, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int) -> None:
+        self.head = head
         self.tokenizer = tokenizer
         self.eos_ids = eos_ids
         self.max_length = max_length
         self.batch_size = batch_size
-        self.joins = joinable(new_cache(model))
+        self.joins = joinable(new_cache(head.model))
 
     @torch.inference_mode()
     def run(self, pull: Callable[[int], Sequence[Row]]) -> None:
@@ -80,9 +81,9 @@ class Decoder:
         for group in _groups(ordered, PREFILL_TOKENS) if self.joins else [ordered] if ordered else []:
             unique = list({id(row.prompt): row.prompt for row in group}.values())
             index = {id(prompt): i for i, prompt in enumerate(unique)}
-            joined, output = prefill(self.model, unique, logits_to_keep=1)
+            joined, states = prefill(self.head, unique)
             where = torch.tensor([index[id(row.prompt)] for row in group], device=joined.mask.device)
-            self._sample(output.logits[:, -1][where], group)
+            self._sample(states[where], group)
             if len(group) != len(unique):
                 joined.select(where)
             rows.extend(group)
@@ -99,20 +100,20 @@ class Decoder:
         tokens = torch.tensor([[row.ids[-1]] for row in rows], device=device)
         position = batch.lengths.unsqueeze(1)
         batch.mask = torch.cat([batch.mask, batch.mask.new_ones((len(rows), 1))], dim=1)
-        output = self.model(
+        states = self.head.last_states(
             input_ids=tokens,
             attention_mask=batch.mask,
             position_ids=position,
             past_key_values=batch.cache,
             use_cache=True,
         )
-        self._sample(output.logits[:, -1], rows)
+        self._sample(states, rows)
 
-    def _sample(self, logits: torch.Tensor, rows: Sequence[Row]) -> None:
+    def _sample(self, states: torch.Tensor, rows: Sequence[Row]) -> None:
         live = [b for b, row in enumerate(rows) if not row.finished]
         if not live:
             return
-        logits = logits[live].float()
+        logits = self.head.logits(states[live])
         chosen = choose(logits, [rows[b].sampling for b in live], [rows[b].stream for b in live])
         logprobs = logits.log_softmax(dim=-1)
         entropies = -(logprobs.exp() * logprobs.nan_to_num(neginf=0.0)).sum(dim=-1)

@@ -8,6 +8,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from copsd_bench.engine.head import Head
 from copsd_bench.engine.protocol import Prompt
 
 
@@ -64,30 +65,28 @@ def new_cache(model: Any) -> DynamicCache:
     return DynamicCache(config=model.config)
 
 
-def prefill(model: Any, prompts: Sequence[Prompt], **forward: Any) -> tuple[KvBatch, Any]:
+def prefill(head: Head, prompts: Sequence[Prompt]) -> tuple[KvBatch, torch.Tensor]:
     """Run prompts through the model once.
 
     Args:
-        model: the model under the wanted view.
+        head: the model, under the wanted view.
         prompts: B prompts; features (pixels) of all rows are concatenated along the batch.
-        forward: further arguments of the forward pass (e.g. `logits_to_keep`).
 
     Returns:
-        The batch, its cache as wide as the longest prompt, and the model's output.
+        The batch, its cache as wide as the longest prompt, and the states of the last position (see `Head`).
     """
-    device = model.device
-    ids, mask = left_padded([prompt.ids for prompt in prompts], device)
+    model = head.model
+    ids, mask = left_padded([prompt.ids for prompt in prompts], model.device)
     cache = new_cache(model)
-    output = model(
+    states = head.last_states(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions(mask),
         past_key_values=cache,
         use_cache=True,
         **features(prompts, model),
-        **forward,
     )
-    return KvBatch(cache, mask), output
+    return KvBatch(cache, mask), states
 
 
 def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,10 +1,11 @@
 """Log-probabilities of given completions: the shared prompt once, only completion positions through the LM head."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
+from copsd_bench.engine.head import Head
 from copsd_bench.engine.kv import expandable, features, new_cache, prefill
 from copsd_bench.engine.protocol import Prompt, TokenScores
 
@@ -16,8 +17,7 @@ HEAD_TOKENS = 512
 
 @torch.inference_mode()
 def score_rows(
-    model: Any,
-    head: Callable[[torch.Tensor], torch.Tensor] | None,
+    head: Head,
     prompts: Sequence[Prompt],
     completions: Sequence[Sequence[int]],
     entropy: bool = False,
@@ -25,8 +25,7 @@ def score_rows(
     """Score completions after their prompts; rows with the same prompt share its KV cache.
 
     Args:
-        model: the model under the wanted view.
-        head: hidden states [..., H] -> logits [..., V], or None to let the model's own forward pass apply its head.
+        head: the model, under the wanted view.
         prompts: one a row; rows that share a prompt share its computation.
         completions: token ids of each row; an empty completion has empty scores.
         entropy: also give the entropy of the distribution at each position.
@@ -36,9 +35,9 @@ def score_rows(
     """
     results = [TokenScores((), (), ()) for _ in completions]
     todo = [i for i, completion in enumerate(completions) if completion]
-    hidden_of = _prefixed if expandable(new_cache(model)) else _whole
+    hidden_of = _prefixed if expandable(new_cache(head.model)) else _whole
     for rows in _batches(todo, prompts, completions):
-        states, targets = hidden_of(model, head, [prompts[i] for i in rows], [completions[i] for i in rows])
+        states, targets = hidden_of(head, [prompts[i] for i in rows], [completions[i] for i in rows])
         for i, hidden, ids in zip(rows, states, targets, strict=True):
             results[i] = _scores(hidden, ids, head, entropy)
     return results
@@ -60,18 +59,19 @@ def _batches(todo: list[int], prompts: Sequence[Prompt], completions: Sequence[S
 
 
 def _prefixed(
-    model: Any, head: Any, prompts: list[Prompt], completions: list[Sequence[int]]
+    head: Head, prompts: list[Prompt], completions: list[Sequence[int]]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Prefill each distinct prompt but its last token, expand, and run last token + completion on top."""
     unique = list({_key(prompt): prompt for prompt in prompts}.values())
     index = {_key(prompt): i for i, prompt in enumerate(unique)}
+    model = head.model
     device = model.device
     shortened = [Prompt(ids=prompt.ids[:-1], features=prompt.features) for prompt in unique]
     mask = torch.ones((len(prompts), 0), dtype=torch.long, device=device)
     cache = new_cache(model)
     start = torch.zeros((len(prompts), 1), dtype=torch.long, device=device)
     if any(prompt.ids for prompt in shortened):
-        prefix, _ = prefill(model, shortened, logits_to_keep=1)
+        prefix, _ = prefill(head, shortened)
         prefix.select(torch.tensor([index[_key(prompt)] for prompt in prompts], device=device))
         mask, cache, start = prefix.mask, prefix.cache, prefix.lengths.unsqueeze(1)
     rows = [[prompt.ids[-1], *completion] for prompt, completion in zip(prompts, completions, strict=True)]
@@ -81,8 +81,8 @@ def _prefixed(
     for b, row in enumerate(rows):
         ids[b, : len(row) - 1] = torch.tensor(row[:-1])
         real[b, : len(row) - 1] = 1
-    output = _run(
-        model, head, input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
+    output = head.states(
+        input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
         position_ids=start + torch.arange(width, device=device), past_key_values=cache, use_cache=True,
     )  # fmt: skip
     lengths = [len(completion) for completion in completions]
@@ -91,33 +91,26 @@ def _prefixed(
 
 
 def _whole(
-    model: Any, head: Any, prompts: list[Prompt], completions: list[Sequence[int]]
+    head: Head, prompts: list[Prompt], completions: list[Sequence[int]]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """One full forward pass a row: the specification of `_prefixed`, and the way for caches that cannot be expanded."""
+    model = head.model
     states, targets = [], []
     for prompt, completion in zip(prompts, completions, strict=True):
         ids = torch.tensor([[*prompt.ids, *completion[:-1]]], device=model.device)
-        output = _run(model, head, input_ids=ids, use_cache=False, **features([prompt], model))
+        output = head.states(input_ids=ids, use_cache=False, **features([prompt], model))
         states.append(output[0, len(prompt.ids) - 1 :])
         targets.append(torch.tensor(list(completion), device=model.device))
     return states, targets
 
 
-def _run(model: Any, head: Any, **forward: Any) -> torch.Tensor:
-    """Hidden states [B, T, H] where `head` applies them later, else logits [B, T, V]."""
-    if head is None:
-        return model(**forward).logits
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner.base_model(**forward).last_hidden_state
-
-
-def _scores(states: torch.Tensor, ids: torch.Tensor, head: Any, entropy: bool) -> TokenScores:
+def _scores(states: torch.Tensor, ids: torch.Tensor, head: Head, entropy: bool) -> TokenScores:
     logprobs: list[float] = []
     greedy: list[bool] = []
     entropies: list[float] = []
     for at in range(0, len(ids), HEAD_TOKENS):
         chunk, target = states[at : at + HEAD_TOKENS], ids[at : at + HEAD_TOKENS]
-        logits = (chunk if head is None else head(chunk)).float()
+        logits = head.logits(chunk)
         scores = logits.log_softmax(dim=-1)
         logprobs += scores.gather(1, target.unsqueeze(1)).squeeze(1).tolist()
         greedy += (logits.argmax(dim=-1) == target).tolist()

@@ -8,6 +8,7 @@ from copsd_bench.engine.protocol import View
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
 
 if TYPE_CHECKING:
+    from copsd_bench.engine.vllm_engine import VllmWorker
     from copsd_bench.engine.worker import Worker
     from copsd_bench.models.resolve import ResolvedModel
 
@@ -30,6 +31,7 @@ class EngineSpec:
         batch_size: rows decoded together; 0 chooses by device.
         trust_remote_code: run model code that comes with the weights.
         weights: expected identity digest; empty does not check.
+        engine_args: further arguments of the vLLM engine, as (name, value) pairs (`tensor_parallel_size` ...).
     """
 
     model: str
@@ -41,6 +43,7 @@ class EngineSpec:
     batch_size: int = 0
     trust_remote_code: bool = False
     weights: str = ""
+    engine_args: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def from_model_args(cls, model: str, args: dict[str, Any]) -> "EngineSpec":
@@ -53,12 +56,20 @@ class EngineSpec:
         for name in args:
             if name not in names:
                 raise unknown_name("model argument", name, names)
-        spec = cls(model=model, **args)
+        pairs = args.get("engine_args") or {}
+        spec = cls(model=model, **{**args, "engine_args": tuple(sorted(dict(pairs).items()))})
         if spec.engine not in ENGINES:
             raise unknown_name("engine", spec.engine, ENGINES)
         if spec.dtype not in ("", "bfloat16", "float16", "float32"):
             raise unknown_name("dtype", spec.dtype, ("bfloat16", "float16", "float32"))
+        if spec.engine_args and spec.engine != "vllm":
+            raise CopsdError(f"Engine arguments are for the engine vllm; {spec.engine} takes none.")
         return spec
+
+    def model_args(self) -> dict[str, Any]:
+        """The specification as Inspect's `-M` arguments, without those at their defaults."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
+        return {k: dict(v) if k == "engine_args" else v for k, v in given.items() if v}
 
     def resolve(self) -> "ResolvedModel":
         """Find the model on disk (downloading it if need be) and check it against `weights`."""
@@ -75,16 +86,27 @@ class EngineSpec:
 
 
 @cache
-def load_worker(spec: EngineSpec) -> "Worker":
+def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     """The worker for a specification; loaded once a process, shared by every task that names it."""
-    from copsd_bench.engine.worker import Worker
     from copsd_bench.models.dtype import default_device, default_dtype
 
     resolved = spec.resolve()
     device = spec.device or default_device()
     dtype = spec.dtype or default_dtype(device)
     adapters = {ADAPTER: resolved.adapter} if resolved.adapter else {}
-    from copsd_bench.engine.transformers_engine import TransformersEngine
+    view = View(adapter=ADAPTER if adapters else None)
+    if spec.engine == "vllm":
+        from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
 
-    engine = TransformersEngine(resolved.path, adapters, dtype, device, spec.batch_size or None, spec.trust_remote_code)
-    return Worker(engine, View(adapter=ADAPTER if adapters else None))
+        options = dict(spec.engine_args)
+        if spec.batch_size:
+            options["max_num_seqs"] = spec.batch_size
+        engine = VllmEngine(resolved.path, adapters, dtype, None, options, spec.trust_remote_code)
+        return VllmWorker(engine, view)
+    from copsd_bench.engine.transformers_engine import TransformersEngine
+    from copsd_bench.engine.worker import Worker
+
+    return Worker(
+        TransformersEngine(resolved.path, adapters, dtype, device, spec.batch_size or None, spec.trust_remote_code),
+        view,
+    )

@@ -9,12 +9,13 @@ import torch
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.decode import Decoder, Row
 from copsd_bench.engine.encode import Conversation, Encoder
+from copsd_bench.engine.head import Head
 from copsd_bench.engine.kv import prefill
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
 from copsd_bench.engine.views import decoder_layers, using
-from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.errors import CopsdError
 
 DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
 
@@ -53,7 +54,7 @@ class TransformersEngine:
         self.eos_ids = loaded.eos_ids
         self.batch_size = batch_size or DEFAULT_BATCH.get(torch.device(device).type, 32)
         self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
-        self._head = _checked_head(self.model)
+        self.head = Head(self.model)
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
 
@@ -105,7 +106,7 @@ class TransformersEngine:
     def decode(self, view: View, pull: Callable[[int], Sequence[Row]]) -> None:
         """Decode rows as `pull` hands them over (see `Decoder.run`)."""
         with using(self.model, view):
-            Decoder(self.model, self.tokenizer, self.eos_ids, self.max_length, self.batch_size).run(pull)
+            Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, self.batch_size).run(pull)
 
     def score(
         self,
@@ -122,7 +123,7 @@ class TransformersEngine:
                     f"context window of {self.max_length} tokens."
                 )
         with using(self.model, view):
-            return score_rows(self.model, self._head, prompts, completions, entropy)
+            return score_rows(self.head, prompts, completions, entropy)
 
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
@@ -136,7 +137,7 @@ class TransformersEngine:
                     blocks[layer].register_forward_pre_hook(_keep(seen, layer), with_kwargs=True) for layer in layers
                 ]
                 try:
-                    prefill(self.model, [prompt], logits_to_keep=1)
+                    prefill(self.head, [prompt])
                 finally:
                     for handle in handles:
                         handle.remove()
@@ -149,23 +150,6 @@ def _keep(seen: dict[int, torch.Tensor], layer: int) -> Any:
         seen[layer] = args[0] if args else kwargs["hidden_states"]
 
     return hook
-
-
-def _checked_head(model: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The LM head as a function of hidden states, or None when the model does more than apply a linear head.
-
-    Some models cap or scale their logits after the head. Rather than keep a list of them, one short forward pass
-    compares the bare head with the model's own logits; if they differ, scoring goes through the full forward.
-    """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = inner.get_output_embeddings()
-    if head is None:
-        raise CopsdError("This model has no LM head; use a causal language model.", ExitCode.MODEL)
-    with torch.inference_mode():
-        ids = torch.tensor([[1, 2, 3]], device=inner.device)
-        hidden = inner.base_model(input_ids=ids).last_hidden_state
-        same = torch.equal(head(hidden), inner(input_ids=ids).logits)
-    return head if same else None
 
 
 def eos_ids(tokenizer: Any, *configs: Any) -> frozenset[int]:
