@@ -115,7 +115,8 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         temperature=config.temperature,
         top_p=config.top_p,
     )
-    if not success:
+    # An interrupted task counts as done to eval_set.
+    if not success or any(header.status != "success" for header in headers):
         raise _failure(headers, planned)
     return _record(planned, headers, command, time.monotonic() - started)
 
