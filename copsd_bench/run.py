@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,8 @@ from copsd_bench.benchmarks.respond import BY_CATEGORY, NO_CONSTITUTION, context
 from copsd_bench.config import RunConfig
 from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
-from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.judges.registry import JUDGES
+from copsd_bench.errors import CopsdError, ExitCode, unknown_name
+from copsd_bench.judges.registry import JUDGES, judge_argument
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
 
@@ -29,7 +29,8 @@ class Plan:
 
     Attributes:
         identity: digest of all that decides the numbers; names the run's log folder.
-        spec: local engine, or None for an Inspect provider.
+        spec: local engine, or None for an Inspect provider (or recorded answers).
+        notes: for the record.
     """
 
     config: RunConfig
@@ -38,6 +39,7 @@ class Plan:
     constitution: ConstitutionInfo
     spec: EngineSpec | None
     identity: str
+    notes: list[str] = field(default_factory=list)
 
     @property
     def log_dir(self) -> Path:
@@ -62,7 +64,8 @@ def plan(config: RunConfig) -> Plan:
     if not names and config.prompts is None:
         names = tasks_of("mini", [])
     constitution = _constitution(config)
-    judge = None if config.judge is None else "grader" if config.judge not in JUDGES else config.judge
+    _check_judge(config.judge)
+    judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
     tasks = [make_task(name, judge, **common) for name in names]
     if config.prompts is not None:
@@ -72,7 +75,7 @@ def plan(config: RunConfig) -> Plan:
     spec, model = _model(config)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
-    return Plan(config, tasks, model, constitution, spec, _identity(config, tasks, model, spec, constitution))
+    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec))
 
 
 def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = lambda: None) -> RunRecord:
@@ -102,7 +105,9 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         epochs=config.epochs,
         retry_attempts=0,
         retry_immediate=False,
-        log_buffer=1,
+        # One sample that fails does not stop the others; the run fails at its end, and says which and why.
+        continue_on_fail=True,
+        log_buffer=None if model is None else 1,
         log_realtime=False,
         log_dir_allow_dirty=True,
         max_tasks=1,
@@ -113,7 +118,8 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         temperature=config.temperature,
         top_p=config.top_p,
     )
-    if not success:
+    # An interrupted task counts as done to eval_set.
+    if not success or any(header.status != "success" for header in headers):
         raise _failure(headers, planned)
     return _record(planned, headers, command, time.monotonic() - started)
 
@@ -141,6 +147,7 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str], seconds
         tasks=sorted(records, key=lambda record: order.get(record.name, len(order))),
         environment=environment(),
         seconds=round(seconds, 3),
+        notes=planned.notes,
     )
     write_record(record, planned.record_path)
     return record
@@ -153,7 +160,9 @@ def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
     import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
 
     config = planned.config
-    if planned.spec is None:
+    if planned.model.engine == "responses":
+        model = None
+    elif planned.spec is None:
         model = get_model(config.model)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
@@ -170,15 +179,21 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         if config.adapter is not None:
             raise CopsdError(f"--adapter needs a local model; {config.model} is served by an Inspect provider.")
         return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
-    from copsd_bench.models.dtype import default_device, default_dtype
+    from copsd_bench.models.dtype import checked_device, default_device, default_dtype
     from copsd_bench.models.info import count_parameters
 
-    device = config.device or default_device()
+    device = checked_device(config.device) if config.device else default_device()
     arguments = config.model_dump(include={"revision", "engine", "engine_args", "batch_size", "trust_remote_code"})
     arguments |= {"device": device, "dtype": config.dtype or default_dtype(device)}
     arguments |= {"adapter": str(config.adapter)} if config.adapter else {}
     spec = EngineSpec.from_model_args(config.model.removeprefix("copsd/"), arguments)
     resolved = spec.resolve()
+    if not resolved.template_digest:
+        raise CopsdError(
+            f"The tokenizer of {config.model} has no chat template; use a chat model, or add `chat_template` to its "
+            "tokenizer_config.json (a base model's answers to raw questions are not comparable).",
+            ExitCode.MODEL,
+        )
     info = ModelInfo(
         name=config.model,
         weights_digest=resolved.weights_digest,
@@ -191,6 +206,12 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         parameters=count_parameters(resolved.path),
     )
     return replace(spec, weights=resolved.identity), info
+
+
+def _check_judge(judge: str | None) -> None:
+    if judge is not None and judge not in JUDGES and not _is_inspect_model(judge) and not judge.startswith("copsd/"):
+        error = unknown_name("judge", judge, JUDGES)
+        raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
 
 
 def _is_inspect_model(name: str) -> bool:
@@ -241,13 +262,14 @@ def _check_token_limit(config: RunConfig, tasks: "list[Task]", spec: EngineSpec)
             )
 
 
-def _identity(
+def identity_of(
     config: RunConfig,
     tasks: "list[Task]",
     model: ModelInfo,
-    spec: EngineSpec | None,
     constitution: ConstitutionInfo,
+    spec: EngineSpec | None = None,
 ) -> str:
+    """Digest of all that decides a run's numbers: names its log folder, and makes its continuation safe."""
     from copsd_bench import __version__
 
     parts = {
@@ -276,6 +298,8 @@ def _identity(
 
 def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
     """One sentence for a run that did not finish."""
+    from inspect_ai.log import read_eval_log_sample_summaries
+
     if any(header.status == "cancelled" for header in headers):
         return CopsdError("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
     for header in headers:
@@ -284,6 +308,15 @@ def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
             return CopsdError(
                 f"Task {header.eval.task} stopped: {reason} What is done is kept in {planned.log_dir}; "
                 "the same command continues.",
+                ExitCode.RUN,
+            )
+    for header in headers:
+        failed = [sample for sample in read_eval_log_sample_summaries(header.location) if sample.error]
+        if failed:
+            reason = str(failed[0].error).strip().splitlines()[0].rstrip(".")
+            return CopsdError(
+                f"Task {header.eval.task}: {len(failed)} samples failed, first {failed[0].id}: {reason}. The others are "
+                f"kept in {planned.log_dir}; the same command tries the failed ones again.",
                 ExitCode.RUN,
             )
     return CopsdError(

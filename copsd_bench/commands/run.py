@@ -112,4 +112,4 @@ def run(
 
     record = execute(planned, ["copsd-bench", *sys.argv[1:]])
     print_results(record, console)
-    console.print(f"Record: {planned.record_path}\nLogs:   {planned.log_dir}  (copsd-bench view {planned.log_dir})")
+    console.print(f"Record: {planned.record_path}\nLogs:   copsd-bench view {planned.log_dir}", soft_wrap=True)
