@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -163,15 +164,28 @@ def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
     if planned.model.engine == "responses":
         model = None
     elif planned.spec is None:
-        model = get_model(config.model)
+        model = _provider_model(config.model)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles = None
     if config.judge is not None and config.judge not in JUDGES:
         if config.judge == config.model:
             raise CopsdError(f"The judge {config.judge} is the model under test; choose another judge.")
-        roles = {"grader": get_model(config.judge)}
+        roles = {"grader": _provider_model(config.judge)}
     return model, roles
+
+
+def _provider_model(name: str) -> Any:
+    """A model of one of Inspect's providers; one that lacks its package or key is a sentence."""
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(name)
+    except CopsdError:
+        raise
+    except Exception as error:  # each provider has errors of its own
+        reason = " ".join(re.sub(r"\[/?bold\]", "", str(getattr(error, "message", error))).split())
+        raise CopsdError(f"Model {name} cannot be used: {reason.removeprefix('ERROR: ')}", ExitCode.MODEL) from error
 
 
 def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
@@ -315,8 +329,8 @@ def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
         if failed:
             reason = str(failed[0].error).strip().splitlines()[0].rstrip(".")
             return CopsdError(
-                f"Task {header.eval.task}: {len(failed)} samples failed, first {failed[0].id}: {reason}. The others are "
-                f"kept in {planned.log_dir}; the same command tries the failed ones again.",
+                f"Task {header.eval.task}: {len(failed)} failed (first {failed[0].id}: {reason}). The others "
+                f"are kept in {planned.log_dir}; the same command tries the failed ones again.",
                 ExitCode.RUN,
             )
     return CopsdError(

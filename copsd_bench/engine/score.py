@@ -90,7 +90,8 @@ def _prefixed(
         real[b, : len(row) - 1] = 1
     output = head.states(
         input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
-        position_ids=in_window(start + torch.arange(width, device=device), model), past_key_values=cache, use_cache=True,
+        position_ids=in_window(start + torch.arange(width, device=device), model), past_key_values=cache,
+        use_cache=True,
     )  # fmt: skip
     lengths = [len(completion) for completion in completions]
     targets = [torch.tensor(list(completion), device=device) for completion in completions]
