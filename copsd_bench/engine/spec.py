@@ -1,5 +1,6 @@
 """Which engine to load for which model, and one worker a process for each."""
 
+import json
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from copsd_bench.engine.protocol import View
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
 
 if TYPE_CHECKING:
+    from copsd_bench.engine.vllm_engine import VllmWorker
     from copsd_bench.engine.worker import Worker
     from copsd_bench.models.resolve import ResolvedModel
 
@@ -29,6 +31,7 @@ class EngineSpec:
         engine: `transformers` or `vllm`.
         batch_size: rows decoded together; 0 chooses by device.
         trust_remote_code: run model code that comes with the weights.
+        engine_args: vLLM's engine arguments as a JSON object, e.g. `{"tensor_parallel_size": 2}`; empty sets none.
         weights: expected identity digest; empty does not check.
     """
 
@@ -40,6 +43,7 @@ class EngineSpec:
     engine: str = "transformers"
     batch_size: int = 0
     trust_remote_code: bool = False
+    engine_args: str = ""
     weights: str = ""
 
     @classmethod
@@ -53,11 +57,15 @@ class EngineSpec:
         for name in args:
             if name not in names:
                 raise unknown_name("model argument", name, names)
+        if isinstance(args.get("engine_args"), dict):  # Inspect reads `-M` values as YAML, of which JSON is a part
+            args = {**args, "engine_args": json.dumps(args["engine_args"], sort_keys=True)}
         spec = cls(model=model, **args)
         if spec.engine not in ENGINES:
             raise unknown_name("engine", spec.engine, ENGINES)
         if spec.dtype not in ("", "bfloat16", "float16", "float32"):
             raise unknown_name("dtype", spec.dtype, ("bfloat16", "float16", "float32"))
+        if spec.engine_args and spec.engine != "vllm":
+            raise CopsdError("`engine_args` are vLLM's; pass `engine=vllm` with them.")
         return spec
 
     def resolve(self) -> "ResolvedModel":
@@ -75,16 +83,34 @@ class EngineSpec:
 
 
 @cache
-def load_worker(spec: EngineSpec) -> "Worker":
+def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     """The worker for a specification; loaded once a process, shared by every task that names it."""
-    from copsd_bench.engine.worker import Worker
     from copsd_bench.models.dtype import default_device, default_dtype
 
     resolved = spec.resolve()
     device = spec.device or default_device()
     dtype = spec.dtype or default_dtype(device)
     adapters = {ADAPTER: resolved.adapter} if resolved.adapter else {}
+    view = View(adapter=ADAPTER if adapters else None)
+    if spec.engine == "vllm":
+        from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
+
+        args = _engine_args(spec)
+        return VllmWorker(VllmEngine(resolved.path, adapters, dtype, None, args, spec.trust_remote_code), view)
     from copsd_bench.engine.transformers_engine import TransformersEngine
+    from copsd_bench.engine.worker import Worker
 
     engine = TransformersEngine(resolved.path, adapters, dtype, device, spec.batch_size or None, spec.trust_remote_code)
-    return Worker(engine, View(adapter=ADAPTER if adapters else None))
+    return Worker(engine, view)
+
+
+def _engine_args(spec: EngineSpec) -> dict[str, Any]:
+    try:
+        args = json.loads(spec.engine_args or "{}")
+    except ValueError as error:
+        raise CopsdError(
+            f"`engine_args` is not JSON ({error}); write e.g. '{{\"tensor_parallel_size\": 2}}'."
+        ) from error
+    if not isinstance(args, dict):
+        raise CopsdError("`engine_args` must be a JSON object, e.g. '{\"tensor_parallel_size\": 2}'.")
+    return args | ({"max_num_seqs": spec.batch_size} if spec.batch_size else {})
