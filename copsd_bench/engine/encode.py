@@ -38,6 +38,8 @@ class Encoder:
             prompt = Prompt(ids=tuple(self.tokenizer(conversation)["input_ids"]), text=conversation)
         else:
             prompt = self._encode_messages(conversation, context)
+        if not prompt.ids:
+            raise CopsdError("The prompt is empty: it has no tokens to continue.")
         if len(prompt.ids) >= self.max_length:
             raise CopsdError(
                 f"A prompt of {len(prompt.ids)} tokens leaves no room in the model's context window of "

@@ -77,12 +77,12 @@ class CopsdAPI(ModelAPI):
             if getattr(config, name):
                 raise CopsdError(f"The copsd provider does not support {name!r}; remove it from the generate config.")
         prompt = self.worker.engine.encode(messages(input))
-        limit = config.max_tokens or self.max_tokens()
+        limit = self.max_tokens() if config.max_tokens is None else config.max_tokens
         sampling = Sampling(
             max_tokens=limit,
             temperature=config.temperature or 0.0,
             top_p=1.0 if config.top_p is None else config.top_p,
-            top_k=config.top_k or None,
+            top_k=config.top_k,
             stop=tuple(config.stop_seqs or ()),
         )
         seeds = self._seeds(prompt, config.seed or 0, config.num_choices or 1)

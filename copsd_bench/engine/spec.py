@@ -1,6 +1,5 @@
 """Which engine to load for which model, and one worker a process for each."""
 
-import json
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,8 +30,8 @@ class EngineSpec:
         engine: `transformers` or `vllm`.
         batch_size: rows decoded together; 0 chooses by device.
         trust_remote_code: run model code that comes with the weights.
-        engine_args: vLLM's engine arguments as a JSON object, e.g. `{"tensor_parallel_size": 2}`; empty sets none.
         weights: expected identity digest; empty does not check.
+        engine_args: further arguments of the vLLM engine, as (name, value) pairs (`tensor_parallel_size` ...).
     """
 
     model: str
@@ -43,8 +42,8 @@ class EngineSpec:
     engine: str = "transformers"
     batch_size: int = 0
     trust_remote_code: bool = False
-    engine_args: str = ""
     weights: str = ""
+    engine_args: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def from_model_args(cls, model: str, args: dict[str, Any]) -> "EngineSpec":
@@ -57,16 +56,20 @@ class EngineSpec:
         for name in args:
             if name not in names:
                 raise unknown_name("model argument", name, names)
-        if isinstance(args.get("engine_args"), dict):  # Inspect reads `-M` values as YAML, of which JSON is a part
-            args = {**args, "engine_args": json.dumps(args["engine_args"], sort_keys=True)}
-        spec = cls(model=model, **args)
+        pairs = args.get("engine_args") or {}
+        spec = cls(model=model, **{**args, "engine_args": tuple(sorted(dict(pairs).items()))})
         if spec.engine not in ENGINES:
             raise unknown_name("engine", spec.engine, ENGINES)
         if spec.dtype not in ("", "bfloat16", "float16", "float32"):
             raise unknown_name("dtype", spec.dtype, ("bfloat16", "float16", "float32"))
         if spec.engine_args and spec.engine != "vllm":
-            raise CopsdError("`engine_args` are vLLM's; pass `engine=vllm` with them.")
+            raise CopsdError(f"Engine arguments are for the engine vllm; {spec.engine} takes none.")
         return spec
+
+    def model_args(self) -> dict[str, Any]:
+        """The specification as Inspect's `-M` arguments, without those at their defaults."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
+        return {k: dict(v) if k == "engine_args" else v for k, v in given.items() if v}
 
     def resolve(self) -> "ResolvedModel":
         """Find the model on disk (downloading it if need be) and check it against `weights`."""
@@ -95,22 +98,15 @@ def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     if spec.engine == "vllm":
         from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
 
-        args = _engine_args(spec)
-        return VllmWorker(VllmEngine(resolved.path, adapters, dtype, None, args, spec.trust_remote_code), view)
+        options = dict(spec.engine_args)
+        if spec.batch_size:
+            options["max_num_seqs"] = spec.batch_size
+        engine = VllmEngine(resolved.path, adapters, dtype, None, options, spec.trust_remote_code)
+        return VllmWorker(engine, view)
     from copsd_bench.engine.transformers_engine import TransformersEngine
     from copsd_bench.engine.worker import Worker
 
-    engine = TransformersEngine(resolved.path, adapters, dtype, device, spec.batch_size or None, spec.trust_remote_code)
-    return Worker(engine, view)
-
-
-def _engine_args(spec: EngineSpec) -> dict[str, Any]:
-    try:
-        args = json.loads(spec.engine_args or "{}")
-    except ValueError as error:
-        raise CopsdError(
-            f"`engine_args` is not JSON ({error}); write e.g. '{{\"tensor_parallel_size\": 2}}'."
-        ) from error
-    if not isinstance(args, dict):
-        raise CopsdError("`engine_args` must be a JSON object, e.g. '{\"tensor_parallel_size\": 2}'.")
-    return args | ({"max_num_seqs": spec.batch_size} if spec.batch_size else {})
+    return Worker(
+        TransformersEngine(resolved.path, adapters, dtype, device, spec.batch_size or None, spec.trust_remote_code),
+        view,
+    )

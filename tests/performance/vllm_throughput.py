@@ -67,13 +67,8 @@ def provider(prompts: list[str], spec: EngineSpec) -> Run:
 
     import copsd_bench._registry  # noqa: F401
 
-    model = get_model(
-        f"copsd/{spec.model}",
-        engine=spec.engine,
-        dtype=spec.dtype,
-        engine_args=spec.engine_args,
-        config=GenerateConfig(max_tokens=NEW_TOKENS, temperature=0),
-    )
+    config = GenerateConfig(max_tokens=NEW_TOKENS, temperature=0)
+    model = get_model(f"copsd/{spec.model}", config=config, **spec.model_args())
     samples = [Sample(id=i, input=prompt) for i, prompt in enumerate(prompts, 1)]
     task = Task(dataset=MemoryDataset(samples), solver=generate())
     logs = tempfile.TemporaryDirectory()
