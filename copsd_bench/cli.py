@@ -2,9 +2,10 @@
 
 import errno
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from copsd_bench import __version__
 from copsd_bench.commands import data, judge, models
@@ -17,8 +18,22 @@ from copsd_bench.commands.score import score
 from copsd_bench.commands.view import view
 from copsd_bench.errors import CopsdError, ExitCode
 
+INTERRUPTED = "Interrupted; the same command continues where it stopped."
+
+
+class _Commands(TyperGroup):
+    """Typer ends a command at Ctrl-C without a word; this says how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise CopsdError(INTERRUPTED, ExitCode.INTERRUPTED) from error
+
+
 app = typer.Typer(
     name="copsd-bench",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -61,7 +76,7 @@ def main() -> None:
     except CopsdError as error:
         _fail(str(error), error.code)
     except KeyboardInterrupt:
-        _fail("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
+        _fail(INTERRUPTED, ExitCode.INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise

@@ -42,10 +42,9 @@ class KvBatch:
                     layer.keys, layer.values = layer.keys[:, :, padding:], layer.values[:, :, padding:]
 
     def step(self, head: Head, tokens: torch.Tensor) -> torch.Tensor:
-        """Feed each row one more token, [B, 1]; returns the states that follow (see `Head`)."""
-        # A finished row may be fed beyond the context window until it is dropped; learned positions end there.
-        window = getattr(head.model.config.get_text_config(), "max_position_embeddings", None)
-        position = self.lengths.clamp(max=window - 1 if window else None).unsqueeze(1)
+        """Feed each row one more token, [B, 1]; returns the states of that position (see `Head`)."""
+        # A finished row may be fed beyond the context window until it is dropped.
+        position = in_window(self.lengths.unsqueeze(1), head.model)
         self.mask = torch.cat([self.mask, self.mask.new_ones((len(tokens), 1))], dim=1)
         return head.last_states(
             input_ids=tokens,
@@ -104,11 +103,10 @@ def cache_use(head: Head) -> CacheUse:
     token = 9
     swapped = [1, 0]
     expected = head.logits(torch.cat([whole(head, rows[b], [token])[:, -1] for b in swapped]))
-    device = head.model.device
     try:
         batch, _ = prefill(head, rows)
-        batch.select(torch.tensor(swapped, device=device))
-        got = head.logits(batch.step(head, torch.full((2, 1), token, device=device)))
+        batch.select(torch.tensor(swapped, device=head.model.device))
+        got = head.logits(batch.step(head, torch.full((2, 1), token, device=head.model.device)))
     except Exception:  # a model with a cache of its own kind raises whatever it likes
         return CacheUse(batches=False, joins=False, expands=False)
     # bf16 rounding stays below 5 % of the logits' spread; a cache that is not used is off by all of it.
@@ -118,7 +116,7 @@ def cache_use(head: Head) -> CacheUse:
 
 
 def whole(head: Head, prompt: Prompt, ids: Sequence[int]) -> torch.Tensor:
-    """States [1, T, ...] of a prompt and further tokens in one pass without a cache or padding (see `Head`)."""
+    """States [1, T, .] of a prompt and further tokens in one pass without a cache or padding (see `Head`)."""
     tokens = torch.tensor([[*prompt.ids, *ids]], device=head.model.device)
     return head.states(input_ids=tokens, use_cache=False, **features([prompt], head.model))
 
@@ -166,6 +164,12 @@ def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tenso
 def positions(mask: torch.Tensor) -> torch.Tensor:
     """Position of each token in its own row, [B, T]; padding gets 0."""
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def in_window(positions: torch.Tensor, model: Any) -> torch.Tensor:
+    """Positions of padding and finished rows moved into the context window: learned positions end with it."""
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return positions if window is None else positions.clamp(max=window - 1)
 
 
 def features(prompts: Sequence[Prompt], model: Any) -> dict[str, torch.Tensor]:

@@ -49,6 +49,9 @@ class CopsdAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config)
         self.spec = EngineSpec.from_model_args(model_name, model_args)
         self.worker = load_worker(self.spec)
+        # Inspect's generation cache keys on the base URL, not on model args: as one, the identity of the weights keeps
+        # two checkpoints of the same name from sharing answers.
+        self.base_url = f"copsd:{self.worker.identity}"
         self._asked: Counter[bytes] = Counter()
 
     def max_tokens(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import new_cache, prefill, whole
+from copsd_bench.engine.kv import in_window, new_cache, prefill, whole
 from copsd_bench.engine.protocol import Prompt, TokenScores
 
 SCORE_TOKENS = 8192
@@ -90,7 +90,8 @@ def _prefixed(
         real[b, : len(row) - 1] = 1
     output = head.states(
         input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
-        position_ids=start + torch.arange(width, device=device), past_key_values=cache, use_cache=True,
+        position_ids=in_window(start + torch.arange(width, device=device), model), past_key_values=cache,
+        use_cache=True,
     )  # fmt: skip
     lengths = [len(completion) for completion in completions]
     targets = [torch.tensor(list(completion), device=device) for completion in completions]

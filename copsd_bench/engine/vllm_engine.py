@@ -198,11 +198,13 @@ class VllmWorker:
     Args:
         engine: a running engine.
         view: how to look at the weights.
+        identity: digest of all that decides the answers, as it was when the engine was loaded.
     """
 
-    def __init__(self, engine: VllmEngine, view: View) -> None:
+    def __init__(self, engine: VllmEngine, view: View, identity: str = "") -> None:
         self.engine = engine
         self.view = view
+        self.identity = identity
         self.submit: Callable[[Prompt, Sampling, int], Future[Completion]] = partial(engine.submit, view)
 
 

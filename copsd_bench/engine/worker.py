@@ -41,11 +41,13 @@ class Worker:
     Args:
         engine: the model; used by this thread only while requests are under way.
         view: how to look at the weights.
+        identity: digest of all that decides the answers, as it was when the engine was loaded.
     """
 
-    def __init__(self, engine: TransformersEngine, view: View) -> None:
+    def __init__(self, engine: TransformersEngine, view: View, identity: str = "") -> None:
         self.engine = engine
         self.view = view
+        self.identity = identity
         self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._running: list[Request] = []

@@ -16,6 +16,8 @@ def logits_after(model: Any, prompt: Sequence[int], completion: Sequence[int]) -
 
 def score(model: Any, prompt: Sequence[int], completion: Sequence[int]) -> tuple[list[float], list[bool], list[float]]:
     """Log-probability, is-greedy and entropy of each completion token."""
+    if not completion:
+        return [], [], []
     logits = logits_after(model, prompt, completion)[: len(completion)]
     distribution = torch.distributions.Categorical(logits=logits)
     target = torch.tensor(list(completion))

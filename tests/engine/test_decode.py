@@ -38,9 +38,8 @@ def test_greedy_equals_transformers_generate_of_each_prompt_alone(
 
     for question, completion in zip(QUESTIONS, greedy, strict=True):
         ids = torch.tensor([chat(smollm2_engine, question).ids])
-        expected = smollm2_engine.model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False
-        )
+        settings = {"max_new_tokens": 24, "do_sample": False}
+        expected = smollm2_engine.model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
         assert list(completion.ids) == expected[0, ids.shape[1] :].tolist()
 
 
@@ -109,7 +108,7 @@ def test_greedy_of_every_view_equals_the_naive_loop(tiny_engine: TransformersEng
 
 def test_a_repeated_prompt_is_prefilled_once(tiny_engine: TransformersEngine) -> None:
     shapes: list[Any] = []
-    hook = tiny_engine.model.register_forward_pre_hook(
+    hook = tiny_engine.model.get_base_model().base_model.register_forward_pre_hook(
         lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
     prompt = Prompt(ids=tuple(range(20)))

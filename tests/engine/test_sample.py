@@ -35,12 +35,10 @@ def support(logits: list[float], sampling: Sampling) -> dict[int, float]:
 
 @given(LOGITS, st.floats(0.1, 3), st.one_of(st.none(), st.integers(1, 14)), st.floats(0.05, 1))
 @settings(max_examples=60, deadline=None)
-def test_only_tokens_of_the_support_are_drawn(
-    logits: list[float], heat: float, top_k: int | None, top_p: float
-) -> None:
-    sampling = Sampling(temperature=heat, top_k=top_k, top_p=top_p)
+def test_only_tokens_of_the_support_are_drawn(logits: list[float], hot: float, top_k: int | None, top_p: float) -> None:
+    sampling = Sampling(temperature=hot, top_k=top_k, top_p=top_p)
     # A hair more mass: where the cut falls on a rounding error, either side is right.
-    allowed = support(logits, Sampling(temperature=heat, top_k=top_k, top_p=min(1.0, top_p + 1e-9)))
+    allowed = support(logits, Sampling(temperature=hot, top_k=top_k, top_p=min(1.0, top_p + 1e-9)))
     assert set(draws(logits, sampling, 30)) <= set(allowed)
 
 

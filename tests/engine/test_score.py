@@ -1,5 +1,7 @@
 """`score` equals a naive full forward pass of each row, and the log-probs the engine reports while sampling."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.views import using
 from copsd_bench.errors import CopsdError
 from tests.engine import naive
+from tests.engine.tiny import save_tiny
 
 PROMPTS = [tuple((11 * i + j) % 250 for i in range(n)) for j, n in enumerate((9, 1, 20, 4))]
 COMPLETIONS = [(5, 6, 7), (8,), (), (1, 2, 3, 4, 5, 6, 7, 8, 9), (100,)]
@@ -87,3 +90,12 @@ def test_a_row_beyond_the_window_is_refused(tiny_engine: TransformersEngine) -> 
     assert len(tiny_engine.score(View(), [prompt], [completion])[0].logprobs) == 28
     with pytest.raises(CopsdError, match="context window of 128"):
         tiny_engine.score(View(), [prompt], [(2,) * 29])
+
+
+def test_padding_asks_for_no_position_beyond_the_window(tmp_path: Path) -> None:
+    """A long prompt with a short completion shares its batch with the opposite."""
+    engine = TransformersEngine(save_tiny(tmp_path, "gpt2", n_positions=128, n_embd=32, n_layer=2, n_head=4))
+    rows = [(tuple(range(120)), (5, 6)), (tuple(range(8)), tuple(range(120)))]
+    got = engine.score(View(), [Prompt(ids=prompt) for prompt, _ in rows], [completion for _, completion in rows])
+    for scores, (prompt, completion) in zip(got, rows, strict=True):
+        assert scores.logprobs == pytest.approx(naive.score(engine.model, prompt, completion)[0], abs=1e-4)

@@ -78,7 +78,9 @@ def test_answers_cut_to_a_third_are_red(evaluate: Callable[..., Path], smollm2: 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = json.loads((folder / "generation_config.json").read_text())
     marks = tokenizer.convert_tokens_to_ids([".", ",", ":"])
-    (folder / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": [tokenizer.eos_token_id, *marks]}))
+    (folder / "generation_config.json").write_text(
+        json.dumps(config | {"eos_token_id": [tokenizer.eos_token_id, *marks]})
+    )
     code, report = verdict(evaluate(str(folder)), BASELINE)
     assert code == 1
     assert {"median length", "mean length"} <= red(report)
