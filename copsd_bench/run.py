@@ -119,8 +119,8 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         temperature=config.temperature,
         top_p=config.top_p,
     )
-    # An interrupted task counts as done to eval_set.
-    if not success or any(header.status != "success" for header in headers):
+    # Interrupted, eval_set calls itself successful and leaves the unfinished task out.
+    if not success or len(headers) < len(planned.tasks) or any(header.status != "success" for header in headers):
         raise _failure(headers, planned)
     return _record(planned, headers, command, time.monotonic() - started)
 
@@ -314,7 +314,7 @@ def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
     """One sentence for a run that did not finish."""
     from inspect_ai.log import read_eval_log_sample_summaries
 
-    if any(header.status == "cancelled" for header in headers):
+    if len(headers) < len(planned.tasks) or any(header.status == "cancelled" for header in headers):
         return CopsdError("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
     for header in headers:
         if header.error is not None:

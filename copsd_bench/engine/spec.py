@@ -1,5 +1,6 @@
 """Which engine to load for which model, and one worker a process for each."""
 
+import json
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ class EngineSpec:
         batch_size: rows decoded together; 0 chooses by device.
         trust_remote_code: run model code that comes with the weights.
         weights: expected identity digest; empty does not check.
-        engine_args: further arguments of the vLLM engine, as (name, value) pairs (`tensor_parallel_size` ...).
+        engine_args: further arguments of the vLLM engine as a JSON object (`{"tensor_parallel_size": 2}`).
     """
 
     model: str
@@ -43,7 +44,7 @@ class EngineSpec:
     batch_size: int = 0
     trust_remote_code: bool = False
     weights: str = ""
-    engine_args: tuple[tuple[str, Any], ...] = ()
+    engine_args: str = ""
 
     @classmethod
     def from_model_args(cls, model: str, args: dict[str, Any]) -> "EngineSpec":
@@ -56,8 +57,7 @@ class EngineSpec:
         for name in args:
             if name not in names:
                 raise unknown_name("model argument", name, names)
-        pairs = args.get("engine_args") or {}
-        spec = cls(model=model, **{**args, "engine_args": tuple(sorted(dict(pairs).items()))})
+        spec = cls(model=model, **{**args, "engine_args": _canonical(args.get("engine_args"))})
         if spec.engine not in ENGINES:
             raise unknown_name("engine", spec.engine, ENGINES)
         if spec.dtype not in ("", "bfloat16", "float16", "float32"):
@@ -69,7 +69,7 @@ class EngineSpec:
     def model_args(self) -> dict[str, Any]:
         """The specification as Inspect's `-M` arguments, without those at their defaults."""
         given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
-        return {k: dict(v) if k == "engine_args" else v for k, v in given.items() if v}
+        return {name: value for name, value in given.items() if value}
 
     def resolve(self) -> "ResolvedModel":
         """Find the model on disk (downloading it if need be) and check it against `weights`."""
@@ -83,6 +83,17 @@ class EngineSpec:
                 ExitCode.MODEL,
             )
         return resolved
+
+
+def _canonical(arguments: Any) -> str:
+    """Engine arguments, a dictionary or its JSON, as one canonical string; hashable however deep they nest."""
+    try:
+        given = json.loads(arguments) if isinstance(arguments, str) and arguments else arguments or {}
+    except json.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict):
+        raise CopsdError(f"engine_args must be an object of vLLM engine arguments, not {arguments!r}.")
+    return json.dumps(given, sort_keys=True) if given else ""
 
 
 @cache
@@ -99,7 +110,7 @@ def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     if spec.engine == "vllm":
         from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
 
-        options = dict(spec.engine_args)
+        options = json.loads(spec.engine_args or "{}")
         if spec.batch_size:
             options["max_num_seqs"] = spec.batch_size
         engine = VllmEngine(resolved.path, adapters, dtype, None, options, spec.trust_remote_code)

@@ -59,7 +59,7 @@ def panel(
 ) -> list[str]:
     """One prompt class: its shares as text, and paired bars."""
     floor, height, step = HEIGHT - BOTTOM, HEIGHT - TOP - BOTTOM, PANEL / (BINS + 1)
-    text = f"refused {change(a, b, refused)}, cut {change(a, b, cut)} %"
+    text = f"refused {change(a, b, refused)} %, cut {change(a, b, cut)} %"
     parts = [
         f'<text x="{x}" y="76" font-weight="bold">{TITLES[group]} ({len(a)})</text>',
         f'<text x="{x}" y="93" fill="#57606a">{text}</text>',
