@@ -1,5 +1,8 @@
 """What Inspect finds through the entry point `copsd_bench`: the model provider and the tasks."""
 
+from pathlib import Path
+
+from inspect_ai import task
 from inspect_ai.model import ModelAPI, modelapi
 
 from copsd_bench.benchmarks.mini import mini
@@ -18,3 +21,10 @@ def copsd() -> type[ModelAPI]:
     from copsd_bench.engine.provider import CopsdAPI
 
     return CopsdAPI
+
+
+if "site-packages" not in Path(__file__).parts:
+    # Inspect puts a package's name before its tasks when it finds a distribution of that name or the code below
+    # site-packages; from a checkout (`pip install -e .`, distribution `copsd`) it finds neither.
+    for benchmark in (gsm8k, ifeval, mini, prompts, strongreject, xstest):
+        task(name=f"copsd_bench/{benchmark.__name__}")(benchmark)

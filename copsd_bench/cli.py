@@ -16,9 +16,7 @@ from copsd_bench.commands.list import list_all
 from copsd_bench.commands.run import run
 from copsd_bench.commands.score import score
 from copsd_bench.commands.view import view
-from copsd_bench.errors import CopsdError, ExitCode
-
-INTERRUPTED = "Interrupted; the same command continues where it stopped."
+from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
 
 
 class _Commands(TyperGroup):

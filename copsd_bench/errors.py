@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 
+INTERRUPTED = "Interrupted; the same command continues where it stopped."
+
+
 class ExitCode(IntEnum):
     """Documented exit codes of `copsd-bench`."""
 

@@ -14,7 +14,7 @@ from copsd_bench.benchmarks.respond import BY_CATEGORY, NO_CONSTITUTION, context
 from copsd_bench.config import RunConfig
 from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
-from copsd_bench.errors import CopsdError, ExitCode, unknown_name
+from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode, unknown_name
 from copsd_bench.judges.registry import JUDGES, judge_argument
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
@@ -315,7 +315,7 @@ def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
     from inspect_ai.log import read_eval_log_sample_summaries
 
     if len(headers) < len(planned.tasks) or any(header.status == "cancelled" for header in headers):
-        return CopsdError("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
+        return CopsdError(INTERRUPTED, ExitCode.INTERRUPTED)
     for header in headers:
         if header.error is not None:
             reason = header.error.message.strip().splitlines()[0] if header.error.message.strip() else "unknown error"

@@ -1,5 +1,6 @@
 """One thread that keeps an engine busy: requests that arrive while a batch is decoding join it."""
 
+import atexit
 import queue
 import threading
 import time
@@ -15,6 +16,9 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 
 GATHER_SECONDS = 0.05
 """Silence waited for before the first batch, so that it starts sorted and full."""
+
+CLOSE_SECONDS = 60.0
+"""Longest wait at exit for the forward pass under way."""
 
 
 @dataclass(eq=False)
@@ -36,7 +40,7 @@ class Request:
 
 
 class Worker:
-    """Decodes requests of one view on a daemon thread, so that Ctrl-C never waits for it.
+    """Decodes requests of one view on a daemon thread, so that Ctrl-C waits for one token at most.
 
     Args:
         engine: the model; used by this thread only while requests are under way.
@@ -51,6 +55,9 @@ class Worker:
         self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._running: list[Request] = []
+        self._idle = threading.Event()
+        self._closed = False
+        atexit.register(self.close)
         self._thread = threading.Thread(target=self._run, daemon=True, name="copsd-decoder")
         self._thread.start()
 
@@ -60,9 +67,19 @@ class Worker:
         self._inbox.put(request)
         return request.future
 
+    def close(self) -> None:
+        """Drop all requests and wait for the forward pass under way: a thread that dies inside torch aborts Python."""
+        self._closed = True
+        for request in [*self._waiting, *self._running]:
+            request.future.cancel()
+        self._idle.wait(CLOSE_SECONDS)
+
     def _run(self) -> None:
         while True:
-            self._waiting.append(self._inbox.get())
+            self._idle.set()
+            request = self._inbox.get()
+            self._idle.clear()
+            self._waiting.append(request)
             self._gather()
             try:
                 self.engine.decode(self.view, self._pull)
@@ -85,6 +102,8 @@ class Worker:
     def _pull(self, free: int) -> Sequence[Row]:
         while not self._inbox.empty():
             self._waiting.append(self._inbox.get())
+        if self._closed:
+            return []
         self._running = [request for request in self._running if not request.future.done()]
         # Longest first: neighbours in length start together, and the last rows to run are short ones.
         self._waiting.sort(key=lambda request: len(request.prompt.ids))
