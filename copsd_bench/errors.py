@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
-
 INTERRUPTED = "Interrupted; the same command continues where it stopped."
 
 

@@ -1,0 +1,44 @@
+"""The fast bf16 attention of one query equals the fused kernel within bf16's precision."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from copsd_bench.engine.attention import _attention
+
+BATCH, HEADS, GROUPS, WIDTH, DIM = 3, 6, 2, 17, 8
+
+
+def inputs(queries: int) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    module = SimpleNamespace(num_key_value_groups=HEADS // GROUPS, is_causal=True, training=False)
+    query = torch.randn(BATCH, HEADS, queries, DIM).bfloat16()
+    key, value = torch.randn(2, BATCH, GROUPS, WIDTH, DIM).bfloat16()
+    mask = torch.ones(BATCH, 1, queries, WIDTH, dtype=torch.bool)
+    mask[1, :, :, :9] = False  # left padding
+    return module, query, key, value, mask
+
+
+@pytest.mark.parametrize("kind", ["none", "bool", "additive"])
+@pytest.mark.parametrize("scaling", [None, 0.1])
+def test_one_query_equals_the_fused_kernel(kind: str, scaling: float | None) -> None:
+    module, query, key, value, allowed = inputs(1)
+    additive = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.bfloat16).min).bfloat16()
+    mask = {"none": None, "bool": allowed, "additive": additive}[kind]
+    got, _ = _attention(module, query, key, value, mask, scaling=scaling)
+    expected, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)
+    assert got.shape == (BATCH, 1, HEADS, DIM)
+    torch.testing.assert_close(got, expected, atol=2e-2, rtol=2e-2)
+
+
+def test_more_queries_and_training_take_the_fused_kernel() -> None:
+    module, query, key, value, mask = inputs(4)
+    expected, _ = sdpa_attention_forward(module, query, key, value, mask)
+    assert torch.equal(_attention(module, query, key, value, mask)[0], expected)
+    module, query, key, value, mask = inputs(1)
+    query.requires_grad_(True)
+    _attention(module, query, key, value, mask)[0].float().sum().backward()
+    assert query.grad is not None
