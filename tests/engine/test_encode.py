@@ -160,8 +160,8 @@ def vision(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
     LlavaForConditionalGeneration(config).save_pretrained(folder)
     template = (
         "{% for m in messages %}<|{{ m.role }}|>{% if m.content is string %}{{ m.content }}{% else %}"
-        "{% for part in m.content %}{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}"
-        "{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+        "{% for part in m.content %}{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}"
+        "{% endfor %}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
     processor = LlavaProcessor(
         image_processor=CLIPImageProcessorPil(
