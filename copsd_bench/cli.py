@@ -2,9 +2,10 @@
 
 import errno
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from copsd_bench import __version__
 from copsd_bench.commands import data, judge, models
@@ -13,11 +14,26 @@ from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
 from copsd_bench.commands.list import list_all
 from copsd_bench.commands.run import run
+from copsd_bench.commands.score import score
 from copsd_bench.commands.view import view
 from copsd_bench.errors import CopsdError, ExitCode
 
+INTERRUPTED = "Interrupted; the same command continues where it stopped."
+
+
+class _Commands(TyperGroup):
+    """Typer ends a command at Ctrl-C without a word; this says how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise CopsdError(INTERRUPTED, ExitCode.INTERRUPTED) from error
+
+
 app = typer.Typer(
     name="copsd-bench",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -25,6 +41,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("list")(list_all)
+app.command("score")(score)
 app.command("compare")(compare)
 app.command("check")(check)
 app.command("leaderboard")(leaderboard)
@@ -59,7 +76,7 @@ def main() -> None:
     except CopsdError as error:
         _fail(str(error), error.code)
     except KeyboardInterrupt:
-        _fail("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
+        _fail(INTERRUPTED, ExitCode.INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise

@@ -24,6 +24,7 @@ class CopsdError(Exception):
 
     def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
+        self.message = message  # what Inspect writes into its logs, in place of the error's repr
         self.code = code
 
 

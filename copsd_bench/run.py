@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from copsd_bench.benchmarks.respond import BY_CATEGORY, NO_CONSTITUTION, context
 from copsd_bench.config import RunConfig
 from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
-from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.judges.registry import JUDGES
+from copsd_bench.errors import CopsdError, ExitCode, unknown_name
+from copsd_bench.judges.registry import JUDGES, judge_argument
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
 
@@ -29,7 +30,8 @@ class Plan:
 
     Attributes:
         identity: digest of all that decides the numbers; names the run's log folder.
-        spec: local engine, or None for an Inspect provider.
+        spec: local engine, or None for an Inspect provider (or recorded answers).
+        notes: for the record.
     """
 
     config: RunConfig
@@ -38,6 +40,7 @@ class Plan:
     constitution: ConstitutionInfo
     spec: EngineSpec | None
     identity: str
+    notes: list[str] = field(default_factory=list)
 
     @property
     def log_dir(self) -> Path:
@@ -62,7 +65,8 @@ def plan(config: RunConfig) -> Plan:
     if not names and config.prompts is None:
         names = tasks_of("mini", [])
     constitution = _constitution(config)
-    judge = None if config.judge is None else "grader" if config.judge not in JUDGES else config.judge
+    _check_judge(config.judge)
+    judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
     tasks = [make_task(name, judge, **common) for name in names]
     if config.prompts is not None:
@@ -72,7 +76,7 @@ def plan(config: RunConfig) -> Plan:
     spec, model = _model(config)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
-    return Plan(config, tasks, model, constitution, spec, _identity(config, tasks, model, constitution))
+    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec))
 
 
 def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = lambda: None) -> RunRecord:
@@ -102,7 +106,9 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         epochs=config.epochs,
         retry_attempts=0,
         retry_immediate=False,
-        log_buffer=1,
+        # One sample that fails does not stop the others; the run fails at its end, and says which and why.
+        continue_on_fail=True,
+        log_buffer=None if model is None else 1,
         log_realtime=False,
         log_dir_allow_dirty=True,
         max_tasks=1,
@@ -142,6 +148,7 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str], seconds
         tasks=sorted(records, key=lambda record: order.get(record.name, len(order))),
         environment=environment(),
         seconds=round(seconds, 3),
+        notes=planned.notes,
     )
     write_record(record, planned.record_path)
     return record
@@ -154,16 +161,31 @@ def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
     import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
 
     config = planned.config
-    if planned.spec is None:
-        model = get_model(config.model)
+    if planned.model.engine == "responses":
+        model = None
+    elif planned.spec is None:
+        model = _provider_model(config.model)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles = None
     if config.judge is not None and config.judge not in JUDGES:
         if config.judge == config.model:
             raise CopsdError(f"The judge {config.judge} is the model under test; choose another judge.")
-        roles = {"grader": get_model(config.judge)}
+        roles = {"grader": _provider_model(config.judge)}
     return model, roles
+
+
+def _provider_model(name: str) -> Any:
+    """A model of one of Inspect's providers; one that lacks its package or key is a sentence."""
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(name)
+    except CopsdError:
+        raise
+    except Exception as error:  # each provider has errors of its own
+        reason = " ".join(re.sub(r"\[/?bold\]", "", str(getattr(error, "message", error))).split())
+        raise CopsdError(f"Model {name} cannot be used: {reason.removeprefix('ERROR: ')}", ExitCode.MODEL) from error
 
 
 def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
@@ -171,15 +193,21 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         if config.adapter is not None:
             raise CopsdError(f"--adapter needs a local model; {config.model} is served by an Inspect provider.")
         return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
-    from copsd_bench.models.dtype import default_device, default_dtype
+    from copsd_bench.models.dtype import checked_device, default_device, default_dtype
     from copsd_bench.models.info import count_parameters
 
-    device = config.device or default_device()
+    device = checked_device(config.device) if config.device else default_device()
     arguments = config.model_dump(include={"revision", "engine", "engine_args", "batch_size", "trust_remote_code"})
     arguments |= {"device": device, "dtype": config.dtype or default_dtype(device)}
     arguments |= {"adapter": str(config.adapter)} if config.adapter else {}
     spec = EngineSpec.from_model_args(config.model.removeprefix("copsd/"), arguments)
     resolved = spec.resolve()
+    if not resolved.template_digest:
+        raise CopsdError(
+            f"The tokenizer of {config.model} has no chat template; use a chat model, or add `chat_template` to its "
+            "tokenizer_config.json (a base model's answers to raw questions are not comparable).",
+            ExitCode.MODEL,
+        )
     info = ModelInfo(
         name=config.model,
         weights_digest=resolved.weights_digest,
@@ -192,6 +220,12 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         parameters=count_parameters(resolved.path),
     )
     return replace(spec, weights=resolved.identity), info
+
+
+def _check_judge(judge: str | None) -> None:
+    if judge is not None and judge not in JUDGES and not _is_inspect_model(judge) and not judge.startswith("copsd/"):
+        error = unknown_name("judge", judge, JUDGES)
+        raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
 
 
 def _is_inspect_model(name: str) -> bool:
@@ -242,12 +276,21 @@ def _check_token_limit(config: RunConfig, tasks: "list[Task]", spec: EngineSpec)
             )
 
 
-def _identity(config: RunConfig, tasks: "list[Task]", model: ModelInfo, constitution: ConstitutionInfo) -> str:
+def identity_of(
+    config: RunConfig,
+    tasks: "list[Task]",
+    model: ModelInfo,
+    constitution: ConstitutionInfo,
+    spec: EngineSpec | None = None,
+) -> str:
+    """Digest of all that decides a run's numbers: names its log folder, and makes its continuation safe."""
     from copsd_bench import __version__
 
     parts = {
         "version": __version__,
         "model": model.model_dump(exclude={"name", "adapter", "parameters"}),
+        # Weights, tokenizer, generation config, template and adapter: Inspect keeps one log folder to one of them.
+        "weights": spec.weights if spec is not None else "",
         "engine": {"batch_size": config.batch_size},
         "constitution": constitution.model_dump(),
         "settings": config.model_dump(
@@ -269,6 +312,8 @@ def _identity(config: RunConfig, tasks: "list[Task]", model: ModelInfo, constitu
 
 def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
     """One sentence for a run that did not finish."""
+    from inspect_ai.log import read_eval_log_sample_summaries
+
     if len(headers) < len(planned.tasks) or any(header.status == "cancelled" for header in headers):
         return CopsdError("Interrupted; the same command continues where it stopped.", ExitCode.INTERRUPTED)
     for header in headers:
@@ -277,6 +322,15 @@ def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
             return CopsdError(
                 f"Task {header.eval.task} stopped: {reason} What is done is kept in {planned.log_dir}; "
                 "the same command continues.",
+                ExitCode.RUN,
+            )
+    for header in headers:
+        failed = [sample for sample in read_eval_log_sample_summaries(header.location) if sample.error]
+        if failed:
+            reason = str(failed[0].error).strip().splitlines()[0].rstrip(".")
+            return CopsdError(
+                f"Task {header.eval.task}: {len(failed)} failed (first {failed[0].id}: {reason}). The others "
+                f"are kept in {planned.log_dir}; the same command tries the failed ones again.",
                 ExitCode.RUN,
             )
     return CopsdError(

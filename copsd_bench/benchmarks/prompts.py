@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -72,23 +73,32 @@ def read_prompts(path: Path) -> list[dict[str, str]]:
 
 
 def _csv_rows(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     if "prompt" not in (reader.fieldnames or []):
         found = ", ".join(reader.fieldnames or []) or "nothing"
         raise CopsdError(f"Prompts file {path} needs a header with a column 'prompt', found: {found}.", ExitCode.DATA)
     try:
-        return [(reader.line_num, row) for row in reader]
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise CopsdError(
             f"Prompts file {path} line {reader.line_num} is not valid csv: {error}.", ExitCode.DATA
         ) from error
+
+    for number, row in rows:
+        if None in row:
+            raise CopsdError(
+                f"Prompts file {path} line {number} has more fields than the header; put quotes around a text with a "
+                "comma.",
+                ExitCode.DATA,
+            )
+    return rows
 
 
 def _jsonl_rows(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
     if path.suffix not in (".jsonl", ".ndjson"):
         raise CopsdError(f"Prompts file {path} must be .csv or .jsonl.", ExitCode.DATA)
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

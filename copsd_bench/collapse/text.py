@@ -1,6 +1,7 @@
 """Statistics of one answer's text: distinct-n, repetition, and whether it ends in a loop. No model, no tokenizer."""
 
 import re
+import unicodedata
 
 _LONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts written without spaces: each character is a word
 _WORD = re.compile(rf"[{_LONE}]|[^\W_{_LONE}]+(?:['’][^\W_{_LONE}]+)*")
@@ -26,8 +27,8 @@ def words(text: str) -> list[str]:
 
 
 def empty(text: str) -> bool:
-    """Whether a text has no word: nothing, white space, or signs alone."""
-    return _WORD.search(text) is None
+    """Whether a text says nothing: no word and no pictograph, only white space and punctuation."""
+    return _WORD.search(text) is None and not any(unicodedata.category(c) == "So" for c in text)
 
 
 def distinct_n(text: str, n: int) -> float | None:
@@ -106,8 +107,10 @@ def _character_loop(text: str) -> bool:
             return True  # "aaaa…"; rules and blanks to fill in ("-----", "_____") may be long
         if letters and " " not in unit and covered >= 60 and covered >= 10 * period:
             return True  # "hahaha…" without spaces
-        if not letters and covered >= 200 and covered >= 10 * period:
-            return True  # figures and signs: only when it goes on for very long
+        # Figures and signs, as in a matrix, count only when they go on for very long or are all there is.
+        figures = any(c.isdigit() for c in unit) and covered >= max(60, 0.8 * len(text.strip()))
+        if not letters and covered >= 10 * period and (covered >= 200 or figures):
+            return True
     return False
 
 

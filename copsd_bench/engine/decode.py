@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import KvBatch, joinable, new_cache, prefill
+from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, whole
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
 
@@ -39,15 +39,18 @@ class Decoder:
         eos_ids: token ids that end a completion.
         max_length: the model's context window in tokens.
         batch_size: most rows decoded together.
+        use: what the model's cache is good for.
     """
 
-    def __init__(self, head: Head, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int) -> None:
+    def __init__(
+        self, head: Head, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int, use: CacheUse
+    ) -> None:
         self.head = head
         self.tokenizer = tokenizer
         self.eos_ids = eos_ids
         self.max_length = max_length
         self.batch_size = batch_size
-        self.joins = joinable(new_cache(head.model))
+        self.use = use
 
     @torch.inference_mode()
     def run(self, pull: Callable[[int], Sequence[Row]]) -> None:
@@ -57,6 +60,8 @@ class Decoder:
             pull: called with the number of free places; returns at most that many new rows, or none for now. The loop
                 ends when it returns none while no row is being decoded.
         """
+        if not self.use.batches:
+            return self._run_uncached(pull)
         batch: KvBatch | None = None
         rows: list[Row] = []
         while True:
@@ -67,18 +72,29 @@ class Decoder:
                     batch.select(torch.tensor(live, device=batch.mask.device))
                 rows = [rows[b] for b in live]
                 batch = batch if rows else None
-                if batch is None or self.joins:
+                if batch is None or self.use.joins:
                     batch = self._admit(pull(self.batch_size - len(rows)), batch, rows)
                 if batch is None:
                     return
             if batch is not None and any(not row.finished for row in rows):
                 self._step(batch, rows)
 
+    def _run_uncached(self, pull: Callable[[int], Sequence[Row]]) -> None:
+        """Every token takes a full pass over its row: slow, and right for models whose state cannot be batched."""
+        rows: list[Row] = []
+        while True:
+            rows = [row for row in rows if not row.finished]
+            rows += pull(self.batch_size - len(rows))
+            if not rows:
+                return
+            for row in rows:
+                self._sample(whole(self.head, row.prompt, row.ids)[:, -1], [row])
+
     def _admit(self, new: Sequence[Row], batch: KvBatch | None, rows: list[Row]) -> KvBatch | None:
         """Prefill new rows, each distinct prompt once, sample their first token and join them to the batch."""
         ordered = sorted(new, key=lambda row: len(row.prompt.ids))
         # Caches that cannot be joined must be filled in one pass.
-        for group in _groups(ordered, PREFILL_TOKENS) if self.joins else [ordered] if ordered else []:
+        for group in _groups(ordered, PREFILL_TOKENS) if self.use.joins else [ordered] if ordered else []:
             unique = list({id(row.prompt): row.prompt for row in group}.values())
             index = {id(prompt): i for i, prompt in enumerate(unique)}
             joined, states = prefill(self.head, unique)
@@ -95,19 +111,9 @@ class Decoder:
 
     def _step(self, batch: KvBatch, rows: list[Row]) -> None:
         """Feed each row its last token and sample the next; finished rows are fed too and ignored."""
-        device = batch.mask.device
         # A row that ended at its first token is still in the batch; the values it computes are never read.
-        tokens = torch.tensor([[row.ids[-1]] for row in rows], device=device)
-        position = batch.lengths.unsqueeze(1)
-        batch.mask = torch.cat([batch.mask, batch.mask.new_ones((len(rows), 1))], dim=1)
-        states = self.head.last_states(
-            input_ids=tokens,
-            attention_mask=batch.mask,
-            position_ids=position,
-            past_key_values=batch.cache,
-            use_cache=True,
-        )
-        self._sample(states, rows)
+        tokens = torch.tensor([[row.ids[-1]] for row in rows], device=batch.mask.device)
+        self._sample(batch.step(self.head, tokens), rows)
 
     def _sample(self, states: torch.Tensor, rows: Sequence[Row]) -> None:
         live = [b for b, row in enumerate(rows) if not row.finished]

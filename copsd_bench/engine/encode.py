@@ -35,9 +35,11 @@ class Encoder:
         if isinstance(conversation, str):
             if context is not None:
                 raise CopsdError(f"Context {context.name!r} needs a conversation, not raw text.")
-            prompt = Prompt(ids=tuple(self.tokenizer(conversation)["input_ids"]), text=conversation)
+            prompt = Prompt(ids=tuple(self.tokenizer(conversation, verbose=False)["input_ids"]), text=conversation)
         else:
             prompt = self._encode_messages(conversation, context)
+        if not prompt.ids:
+            raise CopsdError("The prompt is empty: it has no tokens to continue.")
         if len(prompt.ids) >= self.max_length:
             raise CopsdError(
                 f"A prompt of {len(prompt.ids)} tokens leaves no room in the model's context window of "
@@ -63,7 +65,7 @@ class Encoder:
             features = {k: v for k, v in inputs.items() if k not in ("input_ids", "attention_mask")}
             return Prompt(ids=tuple(inputs["input_ids"][0].tolist()), features=features, text=text)
         # The template already holds BOS and the role markers: a second BOS would shift every position.
-        return Prompt(ids=tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]), text=text)
+        return Prompt(ids=tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]), text=text)
 
     def _render(self, messages: list[dict[str, Any]]) -> str:
         renderer = self.processor if getattr(self.processor, "chat_template", None) else self.tokenizer

@@ -23,6 +23,9 @@ class Head:
         self._linear = inner.get_output_embeddings()
         if self._linear is None:
             raise CopsdError("This model has no LM head; use a causal language model.", ExitCode.MODEL)
+        self.separate = False
+        if inner.base_model is inner:  # the backbone is not where transformers looks for it
+            return
         with torch.inference_mode():
             ids = torch.tensor([[1, 2, 3]], device=inner.device)
             hidden = inner.base_model(input_ids=ids).last_hidden_state

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 from copsd_bench.engine.context import Context
+from copsd_bench.errors import CopsdError
 
 StopReason = Literal["stop", "max_tokens", "model_length"]
 Capability = Literal["generate", "score", "activations", "interventions", "adapters", "images", "entropy"]
@@ -80,6 +81,18 @@ class Sampling:
     top_p: float = 1.0
     top_k: int | None = None
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "max_tokens": (self.max_tokens >= 1, "at least 1"),
+            "temperature": (self.temperature >= 0, "at least 0"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "top_k": (self.top_k is None or self.top_k >= 1, "at least 1"),
+            "stop": ("" not in self.stop, "strings that are not empty"),
+        }
+        for name, (fits, range_) in allowed.items():
+            if not fits:
+                raise CopsdError(f"Sampling with {name} {getattr(self, name)!r} is not possible; it must be {range_}.")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ class CopsdAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config)
         self.spec = EngineSpec.from_model_args(model_name, model_args)
         self.worker = load_worker(self.spec)
+        # Inspect's generation cache keys on the base URL, not on model args: as one, the identity of the weights keeps
+        # two checkpoints of the same name from sharing answers.
+        self.base_url = f"copsd:{self.worker.identity}"
         self._asked: Counter[bytes] = Counter()
 
     def max_tokens(self) -> int:
@@ -77,12 +80,12 @@ class CopsdAPI(ModelAPI):
             if getattr(config, name):
                 raise CopsdError(f"The copsd provider does not support {name!r}; remove it from the generate config.")
         prompt = self.worker.engine.encode(messages(input))
-        limit = config.max_tokens or self.max_tokens()
+        limit = self.max_tokens() if config.max_tokens is None else config.max_tokens
         sampling = Sampling(
             max_tokens=limit,
             temperature=config.temperature or 0.0,
             top_p=1.0 if config.top_p is None else config.top_p,
-            top_k=config.top_k or None,
+            top_k=config.top_k,
             stop=tuple(config.stop_seqs or ()),
         )
         seeds = self._seeds(prompt, config.seed or 0, config.num_choices or 1)

@@ -6,11 +6,13 @@ from typing import Any
 import torch
 
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import expandable, features, new_cache, prefill
+from copsd_bench.engine.kv import in_window, new_cache, prefill, whole
 from copsd_bench.engine.protocol import Prompt, TokenScores
 
 SCORE_TOKENS = 8192
 """Most completion tokens (padding included) in one forward pass."""
+CACHE_TOKENS = 8 * SCORE_TOKENS
+"""Most cached positions, all rows together: a long prompt expanded over many short completions must fit in memory."""
 HEAD_TOKENS = 512
 """Most positions whose logits [HEAD_TOKENS, V] are held at once."""
 
@@ -21,6 +23,7 @@ def score_rows(
     prompts: Sequence[Prompt],
     completions: Sequence[Sequence[int]],
     entropy: bool = False,
+    shared: bool = True,
 ) -> list[TokenScores]:
     """Score completions after their prompts; rows with the same prompt share its KV cache.
 
@@ -29,13 +32,14 @@ def score_rows(
         prompts: one a row; rows that share a prompt share its computation.
         completions: token ids of each row; an empty completion has empty scores.
         entropy: also give the entropy of the distribution at each position.
+        shared: compute a shared prompt once (`CacheUse.expands`), else every row in full.
 
     Returns:
         Scores in the order of the rows.
     """
     results = [TokenScores((), (), ()) for _ in completions]
     todo = [i for i, completion in enumerate(completions) if completion]
-    hidden_of = _prefixed if expandable(new_cache(head.model)) else _whole
+    hidden_of = _prefixed if shared else _whole
     for rows in _batches(todo, prompts, completions):
         states, targets = hidden_of(head, [prompts[i] for i in rows], [completions[i] for i in rows])
         for i, hidden, ids in zip(rows, states, targets, strict=True):
@@ -50,7 +54,10 @@ def _batches(todo: list[int], prompts: Sequence[Prompt], completions: Sequence[S
     for i in order:
         width = max(len(completions[j]) for j in [*batch, i])
         distinct = len({prompts[j].ids for j in [*batch, i]})
-        if batch and ((len(batch) + 1) * width > SCORE_TOKENS or distinct * len(prompts[i].ids) > SCORE_TOKENS):
+        length = len(prompts[i].ids)
+        rows = len(batch) + 1
+        full = max(rows * width, distinct * length) > SCORE_TOKENS or rows * (length + width) > CACHE_TOKENS
+        if batch and full:
             yield batch
             batch = []
         batch.append(i)
@@ -83,7 +90,8 @@ def _prefixed(
         real[b, : len(row) - 1] = 1
     output = head.states(
         input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
-        position_ids=start + torch.arange(width, device=device), past_key_values=cache, use_cache=True,
+        position_ids=in_window(start + torch.arange(width, device=device), model), past_key_values=cache,
+        use_cache=True,
     )  # fmt: skip
     lengths = [len(completion) for completion in completions]
     targets = [torch.tensor(list(completion), device=device) for completion in completions]
@@ -94,13 +102,10 @@ def _whole(
     head: Head, prompts: list[Prompt], completions: list[Sequence[int]]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """One full forward pass a row: the specification of `_prefixed`, and the way for caches that cannot be expanded."""
-    model = head.model
     states, targets = [], []
     for prompt, completion in zip(prompts, completions, strict=True):
-        ids = torch.tensor([[*prompt.ids, *completion[:-1]]], device=model.device)
-        output = head.states(input_ids=ids, use_cache=False, **features([prompt], model))
-        states.append(output[0, len(prompt.ids) - 1 :])
-        targets.append(torch.tensor(list(completion), device=model.device))
+        states.append(whole(head, prompt, completion[:-1])[0, len(prompt.ids) - 1 :])
+        targets.append(torch.tensor(list(completion), device=head.model.device))
     return states, targets
 
 

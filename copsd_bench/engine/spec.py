@@ -95,6 +95,7 @@ def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     dtype = spec.dtype or default_dtype(device)
     adapters = {ADAPTER: resolved.adapter} if resolved.adapter else {}
     view = View(adapter=ADAPTER if adapters else None)
+    identity = f"{resolved.identity}:{spec.engine}:{dtype}"
     if spec.engine == "vllm":
         from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
 
@@ -102,11 +103,12 @@ def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
         if spec.batch_size:
             options["max_num_seqs"] = spec.batch_size
         engine = VllmEngine(resolved.path, adapters, dtype, None, options, spec.trust_remote_code)
-        return VllmWorker(engine, view)
+        return VllmWorker(engine, view, identity)
     from copsd_bench.engine.transformers_engine import TransformersEngine
     from copsd_bench.engine.worker import Worker
 
     return Worker(
         TransformersEngine(resolved.path, adapters, dtype, device, spec.batch_size or None, spec.trust_remote_code),
         view,
+        identity,
     )

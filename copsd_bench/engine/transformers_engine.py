@@ -10,11 +10,11 @@ from copsd_bench.engine.context import Context
 from copsd_bench.engine.decode import Decoder, Row
 from copsd_bench.engine.encode import Conversation, Encoder
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import prefill
+from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
-from copsd_bench.engine.views import decoder_layers, using
+from copsd_bench.engine.views import decoder_layer, using
 from copsd_bench.errors import CopsdError
 
 DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
@@ -55,6 +55,7 @@ class TransformersEngine:
         self.batch_size = batch_size or DEFAULT_BATCH.get(torch.device(device).type, 32)
         self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
         self.head = Head(self.model)
+        self.cache_use = cache_use(self.head)
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
 
@@ -106,7 +107,7 @@ class TransformersEngine:
     def decode(self, view: View, pull: Callable[[int], Sequence[Row]]) -> None:
         """Decode rows as `pull` hands them over (see `Decoder.run`)."""
         with using(self.model, view):
-            Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, self.batch_size).run(pull)
+            Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, self.batch_size, self.cache_use).run(pull)
 
     def score(
         self,
@@ -123,12 +124,12 @@ class TransformersEngine:
                     f"context window of {self.max_length} tokens."
                 )
         with using(self.model, view):
-            return score_rows(self.head, prompts, completions, entropy)
+            return score_rows(self.head, prompts, completions, entropy, self.cache_use.expands)
 
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
         """Residual stream at the input of each layer under the view: one [layers, tokens, hidden] a prompt."""
-        blocks = decoder_layers(self.model)
+        blocks = {layer: decoder_layer(self.model, layer) for layer in layers}
         results = []
         with using(self.model, view):
             for prompt in prompts:
@@ -137,7 +138,7 @@ class TransformersEngine:
                     blocks[layer].register_forward_pre_hook(_keep(seen, layer), with_kwargs=True) for layer in layers
                 ]
                 try:
-                    prefill(self.head, [prompt])
+                    whole(self.head, prompt, [])
                 finally:
                     for handle in handles:
                         handle.remove()

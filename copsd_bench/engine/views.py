@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from copsd_bench.engine.protocol import Intervention, View
-from copsd_bench.errors import unknown_name
+from copsd_bench.errors import CopsdError, unknown_name
 
 
 @contextmanager
@@ -26,6 +26,18 @@ def decoder_layers(model: Any) -> Any:
     return inner.get_decoder().layers
 
 
+def decoder_layer(model: Any, layer: int) -> Any:
+    """One decoder block.
+
+    Raises:
+        CopsdError: the model has no such block.
+    """
+    blocks = decoder_layers(model)
+    if not 0 <= layer < len(blocks):
+        raise CopsdError(f"The model has the decoder blocks 0 to {len(blocks) - 1}, no block {layer}.")
+    return blocks[layer]
+
+
 @contextmanager
 def _using_adapter(model: Any, name: str | None) -> Iterator[None]:
     adapters = getattr(model, "peft_config", None)
@@ -34,27 +46,37 @@ def _using_adapter(model: Any, name: str | None) -> Iterator[None]:
             raise unknown_name("adapter", name, [])
         yield
         return
-    if name is None:
-        with model.disable_adapter():
-            yield
-        return
-    if name not in adapters:
+    if name is not None and name not in adapters:
         raise unknown_name("adapter", name, adapters)
-    before = model.active_adapters if isinstance(model.active_adapters, list) else list(model.active_adapters)
-    # PEFT's set_adapter freezes every other adapter, so what was trainable is remembered and put back.
+    # PEFT freezes every adapter but the active one, and unfreezes that: what was trainable is remembered and put back.
     trainable = {n: p.requires_grad for n, p in model.named_parameters()}
-    model.set_adapter(name)
     try:
-        yield
+        with model.disable_adapter() if name is None else _switched(model, name):
+            yield
     finally:
-        model.set_adapter(before[0] if len(before) == 1 else before)
         for n, p in model.named_parameters():
             p.requires_grad_(trainable[n])
 
 
 @contextmanager
+def _switched(model: Any, name: str) -> Iterator[None]:
+    before = list(model.active_adapters)
+    model.set_adapter(name)
+    try:
+        yield
+    finally:
+        model.set_adapter(before[0] if len(before) == 1 else before)
+
+
+@contextmanager
 def _intervening(model: Any, intervention: Intervention) -> Iterator[None]:
-    layer = decoder_layers(model)[intervention.layer]
+    layer = decoder_layer(model, intervention.layer)
+    hidden = model.config.get_text_config().hidden_size
+    if tuple(intervention.vector.shape) != (hidden,):
+        raise CopsdError(
+            f"An intervention needs a vector of the model's hidden size {hidden}, not of shape "
+            f"{list(intervention.vector.shape)}."
+        )
     handle = layer.register_forward_pre_hook(_hook(intervention), with_kwargs=True)
     try:
         yield

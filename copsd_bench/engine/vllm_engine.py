@@ -114,7 +114,7 @@ class VllmEngine:
             _refuse("take images")
         if len(prompt.ids) >= self.max_length:
             raise CopsdError(
-                f"A prompt of {len(prompt.ids)} tokens leaves no room in the context window of {self.max_length} tokens; "
+                f"A prompt of {len(prompt.ids)} tokens leaves no room in a window of {self.max_length} tokens; "
                 "shorten it or start the engine with a larger `max_model_len`."
             )
         row = self._complete(view, prompt, sampling, seed)
@@ -198,11 +198,13 @@ class VllmWorker:
     Args:
         engine: a running engine.
         view: how to look at the weights.
+        identity: digest of all that decides the answers, as it was when the engine was loaded.
     """
 
-    def __init__(self, engine: VllmEngine, view: View) -> None:
+    def __init__(self, engine: VllmEngine, view: View, identity: str = "") -> None:
         self.engine = engine
         self.view = view
+        self.identity = identity
         self.submit: Callable[[Prompt, Sampling, int], Future[Completion]] = partial(engine.submit, view)
 
 

@@ -4,7 +4,8 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from copsd_bench.engine.decode import Row
@@ -30,7 +31,7 @@ class Request:
         return Row(self.prompt, self.sampling, RowStream(self.seed), self._done, self.future.cancelled)
 
     def _done(self, completion: Completion) -> None:
-        if not self.future.cancelled():
+        with suppress(InvalidStateError):  # cancelled meanwhile
             self.future.set_result(completion)
 
 
@@ -40,11 +41,13 @@ class Worker:
     Args:
         engine: the model; used by this thread only while requests are under way.
         view: how to look at the weights.
+        identity: digest of all that decides the answers, as it was when the engine was loaded.
     """
 
-    def __init__(self, engine: TransformersEngine, view: View) -> None:
+    def __init__(self, engine: TransformersEngine, view: View, identity: str = "") -> None:
         self.engine = engine
         self.view = view
+        self.identity = identity
         self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._running: list[Request] = []
@@ -65,7 +68,7 @@ class Worker:
                 self.engine.decode(self.view, self._pull)
             except BaseException as error:  # handed to every waiting caller: a thread has nobody else to tell
                 for request in [*self._running, *self._waiting]:
-                    if not request.future.done():
+                    with suppress(InvalidStateError):  # done or cancelled meanwhile
                         request.future.set_exception(error)
                 self._waiting.clear()
             self._running.clear()

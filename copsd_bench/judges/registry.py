@@ -24,3 +24,8 @@ def get_judge(name: str) -> Judge:
     if name not in JUDGES:
         raise unknown_name("judge", name, JUDGES)
     return JUDGES[name]()
+
+
+def judge_argument(name: str | None) -> str | None:
+    """What a task's `judge` argument becomes: an offline judge's name, or `grader` for a model that grades."""
+    return name if name is None or name in JUDGES else "grader"

@@ -4,6 +4,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from copsd_bench.errors import CopsdError
+
 Dtype = Literal["bfloat16", "float32"]
 
 # Flags of /proc/cpuinfo: x86 tile and vector units, and Arm's.
@@ -17,6 +19,23 @@ def default_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def checked_device(device: str) -> str:
+    """A torch device that this machine has.
+
+    Raises:
+        CopsdError: torch does not know it, or has none of its kind here.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise CopsdError(
+            f"Device {device!r} cannot be used here; leave --device out for {default_device()!r}."
+        ) from error
+    return device
 
 
 def default_dtype(device: str) -> Dtype:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.scorer import Score
 
 from copsd_bench.benchmarks.panel_scorer import NAME as PANEL
 from copsd_bench.benchmarks.task import KEY, MetricSpec, TaskSpec
@@ -15,10 +16,9 @@ from copsd_bench.records.panel import panel
 from copsd_bench.records.schema import Estimate, SampleRow, TaskRecord
 
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "stop_seqs", "seed")
-PANEL_FIELDS = (
-    "output_tokens", "input_tokens", "truncated", "refusal", "refusal_score", "loops", "distinct_1", "distinct_2",
-    "repetition", "mean_entropy", "mean_logprob", "answer_digest",
-)  # fmt: skip
+COUNTS = ("output_tokens", "input_tokens")
+FLAGS = ("truncated", "loops")
+NUMBERS = ("refusal_score", "distinct_1", "distinct_2", "repetition", "mean_entropy", "mean_logprob")
 
 
 def task_record(log: EvalLog, seed: int) -> TaskRecord:
@@ -62,14 +62,13 @@ def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:
     """
     scores = dict(sample.scores or {})
     measured = scores.pop(PANEL, None)
-    if measured is None or measured.metadata is None:
+    if measured is None:
         raise CopsdError(f"Sample {sample.id} was not scored by the panel; run the same command again.", ExitCode.RUN)
     wanted = {name for metric in spec.metrics for name in (metric.score, metric.weight) if name}
     named: dict[str, float | None] = {}
     for scorer, score in scores.items():
         parts = score.value.items() if isinstance(score.value, dict) else [(scorer, score.value)]
         named |= {spec.names.get(part, part): _number(value) for part, value in parts}
-    panel_values: dict[str, Any] = {field: measured.metadata.get(field) for field in PANEL_FIELDS}
     return SampleRow(
         id=str(sample.id),
         epoch=sample.epoch,
@@ -77,8 +76,19 @@ def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:
         # An unscored dict score is a single NaN without its parts: every wanted name is there, if only as unscored.
         scores={name: named.get(name) for name in sorted(wanted)},
         tags={k: str(sample.metadata[k]) for k in ("category", "twin") if k in sample.metadata},
-        **panel_values,
+        **_panel_values(measured),
     )
+
+
+def _panel_values(score: Score) -> dict[str, Any]:
+    values = {name: _number(value) for name, value in score.as_dict().items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    return {
+        **{name: int(known[name]) for name in COUNTS if name in known},
+        **{name: bool(known[name]) for name in FLAGS if name in known},
+        **{name: known[name] for name in NUMBERS if name in known},
+        **(score.metadata or {}),
+    }
 
 
 def metric_estimate(metric: MetricSpec, rows: Sequence[SampleRow]) -> Estimate:

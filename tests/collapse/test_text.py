@@ -30,8 +30,13 @@ def test_statistics_of_any_text_are_defined_and_bounded(text: str, n: int) -> No
     value = distinct_n(text, n)
     assert (value is None) == (len(words(text)) < n)
     assert value is None or 0 < value <= 1
-    assert empty(text) == (not words(text))
+    assert not (words(text) and empty(text))
     assert loops(text) in (True, False)
+
+
+def test_empty_is_white_space_and_punctuation() -> None:
+    assert all(empty(text) for text in ("", " \n", "...", "?!", "**", "\u200b"))
+    assert not any(empty(text) for text in ("no", "42", "はい", "🎉"))
 
 
 LOOPS = {
@@ -61,6 +66,7 @@ LOOPS = {
         ][i]
         for i in (0, 1, 0, 2, 1, 0, 2, 2, 0, 1, 2, 1, 0, 2, 1, 0, 1, 2, 0)
     ),
+    "empty list items": "1. 1. 1. " * 12,
     "dots in a row of a template": "Name: " + ". " * 150,
 }
 

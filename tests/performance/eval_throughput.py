@@ -41,7 +41,8 @@ def measure(side: str, dtype: str) -> dict[str, float]:
         model = get_model("copsd/smollm2-135m", dtype=dtype, config=config)
         connections = model.api.max_connections()
     else:
-        model = get_model("hf/local", model_path=str(resolved.path), dtype=_dtype(dtype), do_sample=False, config=config)
+        path = str(resolved.path)
+        model = get_model("hf/local", model_path=path, dtype=_dtype(dtype), do_sample=False, config=config)
         connections = 32  # the provider's own default batch
     task = Task(dataset=MemoryDataset(samples), solver=generate())
     options: dict[str, Any] = {"display": "none", "log_dir": f"/tmp/copsd-throughput-{side}", "score": False}
@@ -75,7 +76,8 @@ def main() -> None:
     results: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
         for side in SIDES:
-            command = [sys.executable, "-m", "tests.performance.eval_throughput", "--side", side, "--dtype", options.dtype]
+            module = "tests.performance.eval_throughput"
+            command = [sys.executable, "-m", module, "--side", side, "--dtype", options.dtype]
             done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=900)
             if done.returncode:
                 sys.exit(done.stderr[-2000:])

@@ -1,0 +1,133 @@
+"""Score answers that exist already: a solver that recalls instead of generating, and the plan of such a run."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from inspect_ai.dataset import MemoryDataset
+from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from copsd_bench.config import RunConfig
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.judges.registry import judge_argument
+from copsd_bench.records.schema import ConstitutionInfo, ModelInfo
+from copsd_bench.run import Plan, identity_of
+from copsd_bench.suites import TASKS, make_task, tasks_of
+
+StopReason = Literal["stop", "max_tokens", "model_length", "unknown"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A recorded answer; the token count is None, the stop reason `unknown`, where the file is silent."""
+
+    text: str
+    output_tokens: int | None
+    stop_reason: StopReason
+
+
+@solver
+def recall(answers: dict[str, Answer]) -> Solver:
+    """Put the recorded answer of each sample, by sample id, where a model's would be."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        answer = answers[str(state.sample_id)]
+        message = ChatMessageAssistant(content=answer.text)
+        state.messages.append(message)
+        tokens = answer.output_tokens
+        state.output = ModelOutput(
+            model="responses",
+            choices=[ChatCompletionChoice(message=message, stop_reason=answer.stop_reason)],
+            usage=None if tokens is None else ModelUsage(output_tokens=tokens, total_tokens=tokens),
+        )
+        return state
+
+    return solve
+
+
+def plan_responses(task: str, responses: Path, name: str, judge: str | None, out: Path, display: Any) -> Plan:
+    """A checked run that scores a file of answers.
+
+    Args:
+        task: name of the task the answers belong to.
+        responses: jsonl with `id` or `input`, and `response`; optional `output_tokens`, `stop_reason`.
+        name: who answered, for the record.
+        judge: as in `run`.
+        out: folder of records and logs.
+        display: Inspect's progress display.
+
+    Raises:
+        CopsdError: unknown task, malformed file (which line), an id or input that the task does not have, a repeat.
+    """
+    tasks_of(None, [task])
+    config = RunConfig(model=name, task=[task], judge=judge, out=out, display=display)
+    built = make_task(task, judge_argument(judge))
+    ids = {sample_input(sample): str(sample.id) for sample in built.dataset}
+    answers = read_responses(responses, ids, task)
+    kept = [sample for sample in built.dataset if str(sample.id) in answers]
+    total = len(built.dataset)
+    built.dataset = MemoryDataset(kept, name=task)
+    built.solver = recall(answers)
+    digest = hashlib.sha256(responses.read_bytes()).hexdigest()
+    model = ModelInfo(name=name, weights_digest=f"responses:{digest}", engine="responses")
+    notes = [f"scored from a file with answers to {len(kept)} of {total} items"] if len(kept) < total else []
+    identity = identity_of(config, [built], model, ConstitutionInfo(mode="unknown"))
+    return Plan(config, [built], model, ConstitutionInfo(mode="unknown"), None, identity, notes)
+
+
+def sample_input(sample: Any) -> str:
+    """The question of a sample as one text."""
+    return sample.input if isinstance(sample.input, str) else "\n".join(message.text for message in sample.input)
+
+
+def read_responses(path: Path, ids: dict[str, str], task: str) -> dict[str, Answer]:
+    """Recorded answers by sample id.
+
+    Args:
+        path: the jsonl file.
+        ids: sample id by the sample's input.
+        task: for messages.
+    """
+    if task not in TASKS or not path.is_file():
+        raise CopsdError(f"Responses file {path} does not exist.", ExitCode.DATA)
+    answers: dict[str, Answer] = {}
+    known = set(ids.values())
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"Responses file {path} line {number}"
+        row = _object(line, where)
+        sample = str(row["id"]) if "id" in row else ids.get(str(row.get("input")), "")
+        if sample not in known:
+            what = f"id {row['id']!r}" if "id" in row else "input"
+            raise CopsdError(f"{where}: task {task} has no sample with this {what}.", ExitCode.DATA)
+        if sample in answers:
+            raise CopsdError(f"{where}: a second answer to sample {sample}; give one answer a sample.", ExitCode.DATA)
+        answers[sample] = _answer(row, where)
+    if not answers:
+        raise CopsdError(f"Responses file {path} has no answers.", ExitCode.DATA)
+    return answers
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CopsdError(f"{where} is not valid JSON: {error.msg}.", ExitCode.DATA) from error
+    if not isinstance(row, dict) or not isinstance(row.get("response"), str) or not ({"id", "input"} & set(row)):
+        raise CopsdError(f"{where} needs 'id' or 'input', and a text 'response'.", ExitCode.DATA)
+    return row
+
+
+def _answer(row: dict[str, Any], where: str) -> Answer:
+    tokens, reason = row.get("output_tokens"), row.get("stop_reason", "unknown")
+    if tokens is not None and (not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0):
+        raise CopsdError(f"{where}: output_tokens {tokens!r} is not a count.", ExitCode.DATA)
+    if reason not in get_args(StopReason):
+        raise CopsdError(
+            f"{where}: stop_reason {reason!r} is not one of {', '.join(get_args(StopReason))}.", ExitCode.DATA
+        )
+    return Answer(row["response"], tokens, reason)
