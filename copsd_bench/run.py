@@ -1,7 +1,9 @@
 """One run: resolve, check, evaluate with Inspect, make the record. The same command continues where it stopped."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -93,10 +95,15 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
     from inspect_ai import eval_set
 
     started = time.monotonic()
+    config = planned.config
+    try:
+        planned.log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CopsdError(
+            f"The folder {planned.log_dir} cannot be created ({error.strerror}); choose another --out.", ExitCode.DISK
+        ) from error
     model, roles = _inspect_models(planned)
     on_start()
-    config = planned.config
-    planned.log_dir.mkdir(parents=True, exist_ok=True)
     success, headers = eval_set(
         planned.tasks,
         log_dir=str(planned.log_dir),
@@ -317,6 +324,12 @@ def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
     if len(headers) < len(planned.tasks) or any(header.status == "cancelled" for header in headers):
         return CopsdError(INTERRUPTED, ExitCode.INTERRUPTED)
     for header in headers:
+        if header.error is not None and os.strerror(errno.ENOSPC) in header.error.message:
+            return CopsdError(
+                f"Task {header.eval.task} stopped: the disk of {planned.log_dir} is full; free some space and repeat "
+                "the command, which continues where it stopped, or choose another --out.",
+                ExitCode.DISK,
+            )
         if header.error is not None:
             reason = header.error.message.strip().splitlines()[0] if header.error.message.strip() else "unknown error"
             return CopsdError(
