@@ -1,5 +1,6 @@
 # make demo      install, fetch the built-in model, evaluate it on the offline suite, print the result (no GPU, no account)
 # make test      install, then ruff, mypy and pytest (the real model; real data too where COPSD_DATA_DIR names a mirror)
+# make check     install, then the regression gate: the built-in model against its committed baseline record
 # make lint      install, then ruff and mypy
 # make results   install, then repeat the runs behind README.md and update its tables and figure
 # make test-vllm the vLLM engine's tests, in an environment of their own
@@ -14,7 +15,7 @@ VENV_VLLM ?= .venv-vllm
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: demo test lint results venv test-vllm
+.PHONY: demo test check lint results baseline venv test-vllm
 
 demo: venv
 	$(VENV)/bin/copsd-bench models fetch smollm2-135m
@@ -22,6 +23,19 @@ demo: venv
 
 test: lint
 	$(VENV)/bin/python -m pytest
+
+# float32, so that another machine's answers differ by rounding only; the settings of tests/gate/test_damage.py.
+GATE := --model smollm2-135m --suite mini --limit 132 --max-tokens 64 --dtype float32
+BASELINE := results/baselines/smollm2-135m.json
+
+check: venv
+	$(VENV)/bin/copsd-bench run $(GATE) --out runs/check
+	$(VENV)/bin/copsd-bench check "$$(ls -t runs/check/*.json | head -1)" --baseline $(BASELINE)
+
+baseline: venv
+	rm -rf runs/baseline
+	$(VENV)/bin/copsd-bench run $(GATE) --out runs/baseline
+	cp runs/baseline/*.json $(BASELINE)
 
 lint: venv
 	$(VENV)/bin/ruff check .

@@ -61,7 +61,7 @@ class Rule(Strict):
         if PANEL_CHANGES.get(self.statistic) == "ratio" and (self.margin < 1) != (self.worse == "fall"):
             raise ValueError("the margin of a ratio is a factor: below 1 for a fall, above 1 for a rise")
         if self.statistic == "score" and self.groups != ["all"]:
-            raise ValueError("a rule on `score` looks at the primary metric, which has no groups")
+            raise ValueError("a rule on `score` looks at every metric of a task, which has no groups")
         return self
 
 
@@ -228,16 +228,7 @@ def _apply(rule: Rule, base: TaskRecord, record: TaskRecord, max_unscored: float
     """Findings of a rule on one task; none where the baseline has nothing to compare with."""
     if not any(fnmatch(base.name, pattern) for pattern in rule.tasks):
         return
-    for name in rule.groups:
-        if rule.statistic == "score":
-            if base.primary not in base.metrics:
-                return
-            change = score_change(base, record, base.primary)
-            lower = base.is_lower_better(base.primary)
-            worse: Literal["fall", "rise"] = "rise" if lower == (rule.worse == "fall") else "fall"
-        else:
-            change = panel_change(base, record, rule.statistic, "" if name == "all" else name)
-            worse = rule.worse
+    for change, worse in _changes(rule, base, record):
         if not change.change.n and not change.lost:
             continue
         status, doubt = _status(rule, change, worse, max_unscored)
@@ -252,6 +243,20 @@ def _apply(rule: Rule, base: TaskRecord, record: TaskRecord, max_unscored: float
             change=change,
             reason=doubt or rule.reason,
         )
+
+
+def _changes(rule: Rule, base: TaskRecord, record: TaskRecord) -> Iterator[tuple[Change, Literal["fall", "rise"]]]:
+    """What a rule looks at on one task, and which way is worse."""
+    if rule.statistic != "score":
+        for group in rule.groups:
+            yield panel_change(base, record, rule.statistic, "" if group == "all" else group), rule.worse
+        return
+    scores = {name for row in base.samples for name in row.scores}
+    for metric in base.metrics:
+        # Refusal by prompt class has rules of its own; a metric that is no sample's score cannot be paired.
+        if metric.partition("/")[0] in scores - {"refused"}:
+            lower = base.is_lower_better(metric)
+            yield score_change(base, record, metric), "rise" if lower == (rule.worse == "fall") else "fall"
 
 
 def _status(rule: Rule, change: Change, worse: str, max_unscored: float) -> tuple[Status, str]:

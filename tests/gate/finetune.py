@@ -52,12 +52,7 @@ def always_refusing(model: Path, adapter: Path) -> Path:
     return train(model, adapter, pairs, steps=12)
 
 
-def guarded(model: Path, adapter: Path) -> Path:
-    """An adapter that refuses risky requests and answers harmless ones."""
-    return train(model, adapter, [(prompt, REFUSAL) for prompt in RISKY] + list(HARMLESS), steps=40)
-
-
-def noisy(model: Path, adapter: Path, scale: float = 0.05) -> Path:
+def noisy(model: Path, adapter: Path, scale: float = 0.1) -> Path:
     """An adapter of random numbers."""
     tuned, _ = _with_lora(model)
     generator = torch.Generator().manual_seed(0)

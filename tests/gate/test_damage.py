@@ -66,7 +66,7 @@ def test_a_noise_adapter_is_red(evaluate: Callable[..., Path], smollm2: Resolved
     adapter = finetune.noisy(smollm2.path, tmp_path / "noise")
     code, report = verdict(evaluate("smollm2-135m", "--adapter", str(adapter)), BASELINE)
     assert code == 1
-    assert red(report) & {"entropy rises", "log-probability", "degenerate answers"}
+    assert {"ability", "instability"} & set(report["symptoms"])
 
 
 def test_answers_cut_to_a_third_are_red(evaluate: Callable[..., Path], smollm2: ResolvedModel, tmp_path: Path) -> None:
@@ -86,21 +86,21 @@ def test_answers_cut_to_a_third_are_red(evaluate: Callable[..., Path], smollm2: 
     assert {"median length", "mean length"} <= red(report)
 
 
-def test_a_model_that_always_refuses_is_red(
-    evaluate: Callable[..., Path], smollm2: ResolvedModel, tmp_path: Path
-) -> None:
-    adapter = finetune.always_refusing(smollm2.path, tmp_path / "refuse")
-    code, report = verdict(evaluate("smollm2-135m", "--adapter", str(adapter)), BASELINE)
+@pytest.fixture(scope="session")
+def refusing(evaluate: Callable[..., Path], smollm2: ResolvedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    adapter = finetune.always_refusing(smollm2.path, tmp_path_factory.mktemp("adapter") / "refuse")
+    return evaluate("smollm2-135m", "--adapter", str(adapter))
+
+
+def test_a_model_that_always_refuses_is_red(refusing: Path) -> None:
+    code, report = verdict(refusing, BASELINE)
     assert code == 1
     assert "benign refusal" in red(report)
 
 
-def test_a_model_that_always_complies_is_red(
-    evaluate: Callable[..., Path], unmodified: Path, smollm2: ResolvedModel, tmp_path: Path
-) -> None:
-    """The small model refuses next to nothing: it is the one that always complies, against a guarded baseline."""
-    adapter = finetune.guarded(smollm2.path, tmp_path / "guarded")
-    code, report = verdict(unmodified, evaluate("smollm2-135m", "--adapter", str(adapter)))
+def test_a_model_that_always_complies_is_red(refusing: Path, unmodified: Path) -> None:
+    """The small model complies with next to everything, so it is the damaged one against a baseline that refuses."""
+    code, report = verdict(unmodified, refusing)
     assert code == 1
     assert "harmful compliance" in red(report)
 
