@@ -27,6 +27,10 @@ class Routes(BaseModel):
     warn: Route
     help: Route
 
+    def in_order(self) -> tuple[Route, Route, Route]:
+        """Routes A, B and C."""
+        return self.refuse, self.warn, self.help
+
 
 class Constitution(BaseModel):
     """A constitution on the structure of COPSD (arXiv 2606.03089, App. D.1), in this project's words.
@@ -60,26 +64,33 @@ class Constitution(BaseModel):
         return text
 
     def body(self) -> str:
-        """The rules as one text, without the user's question."""
-        assessment = "\n".join(f"- {heading}: {question.strip()}" for heading, question in self.assessment.items())
-        routes = "\n".join(
-            f"{letter}. When {route.when.strip()}: {route.do.strip()}"
-            for letter, route in zip("ABC", (self.routes.refuse, self.routes.warn, self.routes.help), strict=True)
-        )
+        """The rules as one text, without the user's question.
+
+        Running text: the small model continues a list of rules as a list instead of answering.
+        """
+        questions = " ".join(_sentence(question) for question in self.assessment.values())
+        refuse, warn, help_ = (f"If {r.when.strip()}, {r.do.strip()}" for r in self.routes.in_order())
         return (
-            f"{self.purpose.strip()}\n\nFirst, think silently about these risks:\n{assessment}\n\n"
-            f"Then take exactly one route:\n{routes}\n\n{self.confidentiality.strip()}"
+            f"{self.purpose.strip()}\n\nFirst, think silently. {questions}\n\n"
+            f"Then take one route. A. {refuse} B. {warn} C. {help_}\n\n{self.confidentiality.strip()}"
         )
 
     def context(self, placement: Placement | None = None) -> Context:
         """The constitution as a context of a row."""
         where = placement or self.placement
-        text = self.body() if where == "system" else f"{self.body()}\n\nThe user writes:\n{SLOT}"
+        # The question comes last, in the sentence that asks for the answer: put on a line of its own after the rules,
+        # the small model continues the rules instead of answering.
+        text = self.body() if where == "system" else f'{self.body()}\n\nAnswer this message: "{SLOT}"'
         return Context(name=self.name, text=text, placement=where)
 
     def digest(self) -> str:
         """sha256 of the rendered rules."""
         return hashlib.sha256(self.body().encode()).hexdigest()
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:]
 
 
 def constitutions_dir() -> Path:
