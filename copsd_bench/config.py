@@ -90,7 +90,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise CopsdError(f"Config file {file} is not valid YAML: {str(error).splitlines()[0]}.") from error
     if settings is None:
         return {}
-    if not isinstance(settings, dict):
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise CopsdError(f"Config file {file} must be a mapping of settings, e.g. `suite: mini`.")
     return settings
 
@@ -99,12 +99,15 @@ def parse_pairs(option: str, pairs: list[str]) -> dict[str, Any]:
     """`NAME=VALUE` options as a dictionary; values are read as YAML (`2` is a number, `true` a boolean).
 
     Raises:
-        CopsdError: a pair without `=`.
+        CopsdError: a pair without `=`, or a value that is not YAML.
     """
     parsed = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise CopsdError(f"{option} takes NAME=VALUE, not {pair!r}.")
-        parsed[name.replace("-", "_")] = yaml.safe_load(value)
+        try:
+            parsed[name.replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise CopsdError(f"{option} {pair!r}: the value is not valid YAML; put it in quotes.") from error
     return parsed

@@ -1,21 +1,23 @@
 """Score answers that exist already: a solver that recalls instead of generating, and the plan of such a run."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from inspect_ai.dataset import MemoryDataset
-from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage
+from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, GenerateConfig, ModelOutput, ModelUsage
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from copsd_bench.benchmarks.panel_scorer import RECALLED
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import judge_argument
+from copsd_bench.judges.tables import format_of, read_rows
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo
 from copsd_bench.run import Plan, identity_of
-from copsd_bench.suites import TASKS, make_task, tasks_of
+from copsd_bench.suites import make_task, tasks_of
+from copsd_bench.tested_model import check_judge
 
 StopReason = Literal["stop", "max_tokens", "model_length", "unknown"]
 
@@ -39,7 +41,7 @@ def recall(answers: dict[str, Answer]) -> Solver:
         state.messages.append(message)
         tokens = answer.output_tokens
         state.output = ModelOutput(
-            model="responses",
+            model=RECALLED,
             choices=[ChatCompletionChoice(message=message, stop_reason=answer.stop_reason)],
             usage=None if tokens is None else ModelUsage(output_tokens=tokens, total_tokens=tokens),
         )
@@ -64,6 +66,7 @@ def plan_responses(task: str, responses: Path, name: str, judge: str | None, out
     """
     tasks_of(None, [task])
     config = RunConfig(model=name, task=[task], judge=judge, out=out, display=display)
+    check_judge(config, [task])
     built = make_task(task, judge_argument(judge))
     ids = {sample_input(sample): str(sample.id) for sample in built.dataset}
     answers = read_responses(responses, ids, task)
@@ -71,6 +74,8 @@ def plan_responses(task: str, responses: Path, name: str, judge: str | None, out
     total = len(built.dataset)
     built.dataset = MemoryDataset(kept, name=task)
     built.solver = recall(answers)
+    # How the answers were drawn is not known: the task's own token limit and temperature must not stand for it.
+    built.config = GenerateConfig()
     digest = hashlib.sha256(responses.read_bytes()).hexdigest()
     model = ModelInfo(name=name, weights_digest=f"responses:{digest}", engine="responses")
     notes = [f"scored from a file with answers to {len(kept)} of {total} items"] if len(kept) < total else []
@@ -87,39 +92,29 @@ def read_responses(path: Path, ids: dict[str, str], task: str) -> dict[str, Answ
     """Recorded answers by sample id.
 
     Args:
-        path: the jsonl file.
+        path: a jsonl file.
         ids: sample id by the sample's input.
         task: for messages.
+
+    Raises:
+        CopsdError: as `plan_responses`.
     """
-    if task not in TASKS or not path.is_file():
-        raise CopsdError(f"Responses file {path} does not exist.", ExitCode.DATA)
+    if format_of(path) != "jsonl":
+        raise CopsdError(f"Responses file {path} must be .jsonl.", ExitCode.DATA)
     answers: dict[str, Answer] = {}
     known = set(ids.values())
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"Responses file {path} line {number}"
-        row = _object(line, where)
-        sample = str(row["id"]) if "id" in row else ids.get(str(row.get("input")), "")
+    for number, row in read_rows(path, ("response",)):
+        where = f"{path} line {number}"
+        if not {"id", "input"} & set(row):
+            raise CopsdError(f"{where} needs 'id' or 'input', to tell what was answered.", ExitCode.DATA)
+        sample = str(row["id"]) if "id" in row else ids.get(str(row["input"]), "")
         if sample not in known:
             what = f"id {row['id']!r}" if "id" in row else "input"
             raise CopsdError(f"{where}: task {task} has no sample with this {what}.", ExitCode.DATA)
         if sample in answers:
             raise CopsdError(f"{where}: a second answer to sample {sample}; give one answer a sample.", ExitCode.DATA)
         answers[sample] = _answer(row, where)
-    if not answers:
-        raise CopsdError(f"Responses file {path} has no answers.", ExitCode.DATA)
     return answers
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise CopsdError(f"{where} is not valid JSON: {error.msg}.", ExitCode.DATA) from error
-    if not isinstance(row, dict) or not isinstance(row.get("response"), str) or not ({"id", "input"} & set(row)):
-        raise CopsdError(f"{where} needs 'id' or 'input', and a text 'response'.", ExitCode.DATA)
-    return row
 
 
 def _answer(row: dict[str, Any], where: str) -> Answer:

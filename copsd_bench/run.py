@@ -4,10 +4,7 @@ import errno
 import hashlib
 import json
 import os
-import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +13,12 @@ from copsd_bench.benchmarks.respond import BY_CATEGORY, NO_CONSTITUTION, context
 from copsd_bench.config import RunConfig
 from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
-from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode, unknown_name
-from copsd_bench.judges.registry import JUDGES, judge_argument
+from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
+from copsd_bench.judges.registry import judge_argument
+from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
+from copsd_bench.tested_model import check_judge, find_model, inspect_models
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -52,7 +51,7 @@ class Plan:
     @property
     def record_path(self) -> Path:
         """Where the record goes."""
-        stem = "".join(c if c.isalnum() or c in "-." else "-" for c in self.config.model).strip("-.")[-60:]
+        stem = "".join(c if c.isalnum() or c in "-." else "-" for c in self.model.name).strip("-.")[-60:]
         return self.config.out / f"{stem}-{self.identity[:12]}.json"
 
 
@@ -67,7 +66,7 @@ def plan(config: RunConfig) -> Plan:
     if not names and config.prompts is None:
         names = tasks_of("mini", [])
     constitution = _constitution(config)
-    _check_judge(config.judge)
+    check_judge(config, names)
     judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
     tasks = [make_task(name, judge, **common) for name in names]
@@ -75,26 +74,24 @@ def plan(config: RunConfig) -> Plan:
         from copsd_bench.benchmarks.prompts import prompts
 
         tasks.append(prompts(file=str(config.prompts), **common))
-    spec, model = _model(config)
+    spec, model = find_model(config)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
     return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec))
 
 
-def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = lambda: None) -> RunRecord:
+def execute(planned: Plan, command: list[str]) -> RunRecord:
     """Evaluate and write the record.
 
     Args:
         planned: a checked run.
         command: the command line, for the record.
-        on_start: called when the model is loaded.
 
     Raises:
         CopsdError: samples failed (what is done is kept), or the run was interrupted.
     """
     from inspect_ai import eval_set
 
-    started = time.monotonic()
     config = planned.config
     try:
         planned.log_dir.mkdir(parents=True, exist_ok=True)
@@ -102,8 +99,7 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         raise CopsdError(
             f"The folder {planned.log_dir} cannot be created ({error.strerror}); choose another --out.", ExitCode.DISK
         ) from error
-    model, roles = _inspect_models(planned)
-    on_start()
+    model, roles = inspect_models(planned)
     success, headers = eval_set(
         planned.tasks,
         log_dir=str(planned.log_dir),
@@ -129,10 +125,10 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
     # Interrupted, eval_set calls itself successful and leaves the unfinished task out.
     if not success or len(headers) < len(planned.tasks) or any(header.status != "success" for header in headers):
         raise _failure(headers, planned)
-    return _record(planned, headers, command, time.monotonic() - started)
+    return _record(planned, headers, command)
 
 
-def _record(planned: Plan, headers: "list[EvalLog]", command: list[str], seconds: float) -> RunRecord:
+def _record(planned: Plan, headers: "list[EvalLog]", command: list[str]) -> RunRecord:
     from inspect_ai.log import read_eval_log
 
     from copsd_bench.records.build import task_record
@@ -145,7 +141,7 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str], seconds
     record = RunRecord(
         run_id=planned.identity,
         created=datetime.now(UTC),
-        command=command,
+        command=[published(argument) for argument in command],
         suite=config.suite,
         model=planned.model,
         constitution=planned.constitution,
@@ -154,98 +150,26 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str], seconds
         limit=config.limit,
         tasks=sorted(records, key=lambda record: order.get(record.name, len(order))),
         environment=environment(),
-        seconds=round(seconds, 3),
+        seconds=round(sum(task.seconds for task in records), 3),
         notes=planned.notes,
     )
+    if (earlier := _earlier_record(planned, headers)) is not None:
+        kept = {"created": earlier.created, "command": earlier.command, "environment": earlier.environment}
+        record = record.model_copy(update=kept)
     write_record(record, planned.record_path)
     return record
 
 
-def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
-    """The model under test and the roles, as Inspect models."""
-    from inspect_ai.model import get_model
-
-    import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
-
-    config = planned.config
-    if planned.model.engine == "responses":
-        model = None
-    elif planned.spec is None:
-        model = _provider_model(config.model)
-    else:
-        model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
-    roles = None
-    if config.judge is not None and config.judge not in JUDGES:
-        if config.judge == config.model:
-            raise CopsdError(f"The judge {config.judge} is the model under test; choose another judge.")
-        roles = {"grader": _provider_model(config.judge)}
-    return model, roles
-
-
-def _provider_model(name: str) -> Any:
-    """A model of one of Inspect's providers; one that lacks its package or key is a sentence."""
-    from inspect_ai.model import get_model
+def _earlier_record(planned: Plan, headers: "list[EvalLog]") -> RunRecord | None:
+    """The record this run left before, if nothing was generated since: it says where and when the answers were made."""
+    from copsd_bench.records.store import read_record
 
     try:
-        return get_model(name)
+        earlier = read_record(planned.record_path)
     except CopsdError:
-        raise
-    except Exception as error:  # each provider has errors of its own
-        reason = " ".join(re.sub(r"\[/?bold\]", "", str(getattr(error, "message", error))).split())
-        raise CopsdError(f"Model {name} cannot be used: {reason.removeprefix('ERROR: ')}", ExitCode.MODEL) from error
-
-
-def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
-    if _is_inspect_model(config.model):
-        if config.adapter is not None:
-            raise CopsdError(f"--adapter needs a local model; {config.model} is served by an Inspect provider.")
-        return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
-    from copsd_bench.models.dtype import checked_device, default_device, default_dtype
-    from copsd_bench.models.info import count_parameters
-
-    device = checked_device(config.device) if config.device else default_device()
-    arguments = config.model_dump(include={"revision", "engine", "engine_args", "batch_size", "trust_remote_code"})
-    arguments |= {"device": device, "dtype": config.dtype or default_dtype(device)}
-    arguments |= {"adapter": str(config.adapter)} if config.adapter else {}
-    spec = EngineSpec.from_model_args(config.model.removeprefix("copsd/"), arguments)
-    resolved = spec.resolve()
-    if not resolved.template_digest:
-        raise CopsdError(
-            f"The tokenizer of {config.model} has no chat template; use a chat model, or add `chat_template` to its "
-            "tokenizer_config.json (a base model's answers to raw questions are not comparable).",
-            ExitCode.MODEL,
-        )
-    info = ModelInfo(
-        name=config.model,
-        weights_digest=resolved.weights_digest,
-        adapter=spec.adapter,
-        adapter_digest=resolved.adapter_digest,
-        template_digest=resolved.template_digest,
-        engine=spec.engine,
-        dtype=spec.dtype,
-        device=spec.device,
-        parameters=count_parameters(resolved.path),
-    )
-    return replace(spec, weights=resolved.identity), info
-
-
-def _check_judge(judge: str | None) -> None:
-    if judge is not None and judge not in JUDGES and not _is_inspect_model(judge) and not judge.startswith("copsd/"):
-        error = unknown_name("judge", judge, JUDGES)
-        raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
-
-
-def _is_inspect_model(name: str) -> bool:
-    """Whether a name belongs to one of Inspect's providers (`openai/...`); a local folder of that name wins."""
-    provider, _, rest = name.partition("/")
-    if not rest or provider in ("copsd", ".", "..") or Path(name).expanduser().exists():
-        return False
-    import inspect_ai.model  # noqa: F401  (registers the providers)
-    from inspect_ai._util.registry import registry_find
-
-    return bool(
-        registry_find(lambda info: info.type == "modelapi" and info.name in (provider, f"inspect_ai/{provider}"))
-    )
+        return None
+    finished = max(datetime.fromisoformat(header.stats.completed_at) for header in headers)
+    return earlier if earlier.run_id == planned.identity and finished <= earlier.created else None
 
 
 def _mode(config: RunConfig) -> str:
@@ -298,7 +222,7 @@ def identity_of(
         "model": model.model_dump(exclude={"name", "adapter", "parameters"}),
         # Weights, tokenizer, generation config, template and adapter: Inspect keeps one log folder to one of them.
         "weights": spec.weights if spec is not None else "",
-        "engine": {"batch_size": config.batch_size},
+        "engine": {"batch_size": config.batch_size, "arguments": spec.engine_args if spec is not None else ""},
         "constitution": constitution.model_dump(),
         "settings": config.model_dump(
             mode="json", include={"judge", "seed", "epochs", "limit", "max_tokens", "temperature", "top_p", "suite"}

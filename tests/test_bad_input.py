@@ -64,6 +64,13 @@ NAMES = [
     (("--config", "missing.yaml"), "cannot be read", ExitCode.USAGE),
     (("--prompts", "missing.csv"), "does not exist", ExitCode.DATA),
     (("--adapter", "missing"), "no adapter folder", ExitCode.MODEL),
+    (("--engine", "vllm", "--engine-arg", "a=["), "not valid YAML", ExitCode.USAGE),
+    # An option that would do nothing is refused, not passed over.
+    (("--model", "mockllm/model", "--dtype", "float32"), "--dtype needs a local model", ExitCode.USAGE),
+    (("--model", "mockllm/model", "--engine", "vllm"), "--engine needs a local model", ExitCode.USAGE),
+    (("--model", "mockllm/model", "--revision", "main"), "--revision needs a local model", ExitCode.USAGE),
+    (("--task", "mini", "--judge", "mockllm/model"), "None of these tasks is graded by a model", ExitCode.USAGE),
+    (("--judge", "copsd/smollm2-135m"), "is the model under test", ExitCode.USAGE),
 ]
 
 
@@ -82,6 +89,7 @@ YAML = {
     "limit: many\n": "--limit 'many'",
     "limit: 0\n": "--limit 0",
     "model: null\n": "--model None",
+    "1: mini\n": "must be a mapping",
     "task: [mini, xtest]\n": "did you mean 'xstest'",
 }
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from copsd_bench.benchmarks.panel_scorer import panel
 from copsd_bench.benchmarks.respond import respond
+from copsd_bench.judges.registry import get_judge
 from copsd_bench.records.schema import DatasetInfo, Group
 
 KEY = "copsd"
@@ -48,7 +49,7 @@ class TaskSpec(BaseModel):
         metrics: the benchmark's numbers.
         primary: name of the one that stands for the benchmark.
         names: this project's name of a score by Inspect's name, where they differ.
-        judges: judge id by the score it gives.
+        judges: judge id by the score it gives; `build_task` adds the panel's where no score has it.
         constitution: the context mode of the run.
         notes: sentences a reader of the number must know.
     """
@@ -86,6 +87,10 @@ def build_task(
         before: solvers before the answer (prompt templates, few-shot messages).
     """
     answer = respond(spec.constitution, seed)
+    offline = get_judge("refusal").id
+    if offline not in spec.judges.values():
+        # The panel's refusals rest on a judge too: records of another version of it do not compare.
+        spec = spec.model_copy(update={"judges": {**spec.judges, "panel": offline}})
     dataset = MemoryDataset(interleave(samples, _stratum), name=name)
     return Task(
         name=name,

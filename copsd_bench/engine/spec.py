@@ -106,7 +106,7 @@ def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     dtype = spec.dtype or default_dtype(device)
     adapters = {ADAPTER: resolved.adapter} if resolved.adapter else {}
     view = View(adapter=ADAPTER if adapters else None)
-    identity = f"{resolved.identity}:{spec.engine}:{dtype}"
+    identity = ":".join([resolved.identity, spec.engine, dtype, *([spec.engine_args] if spec.engine_args else [])])
     if spec.engine == "vllm":
         from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
 

@@ -107,6 +107,11 @@ class Worker:
         self._running = [request for request in self._running if not request.future.done()]
         # Longest first: neighbours in length start together, and the last rows to run are short ones.
         self._waiting.sort(key=lambda request: len(request.prompt.ids))
-        taken = [self._waiting.pop() for _ in range(min(free, len(self._waiting)))]
+        taken: list[Request] = []
+        # No row means to the decoder that nobody waits: cancelled requests must not stand in the way of others.
+        while self._waiting and len(taken) < free:
+            request = self._waiting.pop()
+            if not request.future.cancelled():
+                taken.append(request)
         self._running += taken
-        return [request.row() for request in taken if not request.future.cancelled()]
+        return [request.row() for request in taken]

@@ -26,6 +26,9 @@ FIELDS: dict[str, str] = {
 }
 """Fields that must agree, with what they mean: the values `--vary` takes."""
 
+ASKING = ("inspect-evals", "lm-eval")
+"""Packages that the wording of questions, few-shot examples and checkers come from."""
+
 Key = dict[str, Any]
 
 
@@ -72,11 +75,17 @@ def differences(base: RunRecord, other: RunRecord, vary: Sequence[str] = (), tas
 
 
 def warnings(base: RunRecord, other: RunRecord) -> list[str]:
-    """Differences that change answers through rounding only: worth a line, no reason to refuse."""
-    return [
+    """Differences that change answers through rounding, or might have changed a question: a line, no refusal."""
+    found = [
         f"{field} differs ({a or 'unknown'} / {b or 'unknown'}): answers may differ by rounding."
         for field in ("engine", "dtype", "device")
         if (a := getattr(base.model, field)) != (b := getattr(other.model, field))
+    ]
+    mine, theirs = base.environment.packages, other.environment.packages
+    return found + [
+        f"{package} differs ({mine[package]} / {theirs[package]}): check that its prompts and checkers did not change."
+        for package in ASKING
+        if package in mine and package in theirs and mine[package] != theirs[package]
     ]
 
 

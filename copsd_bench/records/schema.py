@@ -154,7 +154,12 @@ class Environment(Strict):
 
 
 class RunRecord(Strict):
-    """One run of `copsd-bench run`."""
+    """One run of `copsd-bench run`.
+
+    `created`, `command` and `environment` are of the command that generated the last answer: repeating a finished run
+    leaves them. `seconds` is wall-clock time in which samples were under way, over all sittings of the run. `command`
+    and the model's `name` and `adapter` hold no folders of a machine.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str

@@ -48,12 +48,14 @@ class Loaded:
     def info(self, used: int) -> DatasetInfo:
         """What a record says about the data of a task that used `used` items.
 
-        Its sha256 is that of the content, so that runs from a mirror and from the hub compare when the records agree.
+        Its sha256 is that of the content and its revision that of the pin, so that runs from a mirror and from the hub
+        compare when the records agree; `source` says where these came from.
         """
+        pinned = self.pin.file(self.file).commit
         return DatasetInfo(
             name=self.pin.name,
             source=self.source,
-            revision=self.revision,
+            revision=pinned or self.revision,
             sha256=self.content_sha256,
             count=self.count,
             used=used,

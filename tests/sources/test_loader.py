@@ -210,3 +210,18 @@ def test_sample_ids_follow_the_text() -> None:
     ids = stable_ids(["a", "b", "a"], "own")
     assert ids[2] == f"{ids[0]}-2"
     assert stable_ids(["b", "a"], "own") == [ids[1], ids[0]]
+
+
+def test_the_same_records_from_mirror_and_hub_give_the_same_revision_and_digest(mirror: Path, tmp_path: Path) -> None:
+    """Runs on either compare: `compare` refuses records whose data set revisions differ."""
+    records = [{"prompt": "a"}, {"prompt": "b"}]
+    revision = "c" * 40
+    pin = own_pin(mirror, records, github=f"owner/repo@{'d' * 40}/own.jsonl", hub_file="data.jsonl")
+    pin = pin.model_copy(update={"hub": HubRepo(repo="owner/own", revision=revision)})
+    mirrored = load_records(pin)
+    snapshot = tmp_path / "hub" / "datasets--owner--own" / "snapshots" / revision
+    snapshot.mkdir(parents=True)
+    (mirror / "own.jsonl").rename(snapshot / "data.jsonl")
+    hub = load_records(pin)
+    assert (mirrored.source, hub.source) == ("mirror", "hub cache")
+    assert mirrored.info(2).model_copy(update={"source": ""}) == hub.info(2).model_copy(update={"source": ""})

@@ -15,9 +15,9 @@ from copsd_bench.sources.loader import load_records
 VERSION = "1"
 METRICS = [
     MetricSpec(name="prompt_strict", score="prompt_strict"),
-    MetricSpec(name="instruction_strict", score="instruction_share_strict", weight="instructions", unit="score"),
+    MetricSpec(name="instruction_strict", score="instruction_share_strict", weight="instructions"),
     MetricSpec(name="prompt_loose", score="prompt_loose"),
-    MetricSpec(name="instruction_loose", score="instruction_share_loose", weight="instructions", unit="score"),
+    MetricSpec(name="instruction_loose", score="instruction_share_loose", weight="instructions"),
 ]
 
 

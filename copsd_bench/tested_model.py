@@ -1,0 +1,137 @@
+"""The model under test and the grader: an engine of ours, or a model of one of Inspect's providers."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from copsd_bench.config import RunConfig
+from copsd_bench.engine.spec import EngineSpec
+from copsd_bench.errors import CopsdError, ExitCode, unknown_name
+from copsd_bench.judges.registry import JUDGES
+from copsd_bench.records.paths import published
+from copsd_bench.records.schema import ModelInfo
+from copsd_bench.suites import TASKS
+
+if TYPE_CHECKING:
+    from copsd_bench.run import Plan
+
+LOCAL_OPTIONS = (
+    "adapter",
+    "revision",
+    "engine",
+    "engine_args",
+    "dtype",
+    "device",
+    "batch_size",
+    "trust_remote_code",
+)
+"""Settings that only a local model has."""
+
+
+def find_model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
+    """The engine of a local model (None for a model of an Inspect provider) and what the record says about it.
+
+    Raises:
+        CopsdError: the model or adapter cannot be used, or an option needs a local model.
+    """
+    if _is_inspect_model(config.model):
+        for name in LOCAL_OPTIONS:
+            if getattr(config, name) != RunConfig.model_fields[name].get_default(call_default_factory=True):
+                option = "--engine-arg" if name == "engine_args" else f"--{name.replace('_', '-')}"
+                raise CopsdError(f"{option} needs a local model; {config.model} is served by an Inspect provider.")
+        return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
+    from copsd_bench.models.dtype import checked_device, default_device, default_dtype
+    from copsd_bench.models.info import count_parameters
+
+    device = checked_device(config.device) if config.device else default_device()
+    arguments = config.model_dump(include={"revision", "engine", "engine_args", "batch_size", "trust_remote_code"})
+    arguments |= {"device": device, "dtype": config.dtype or default_dtype(device)}
+    arguments |= {"adapter": str(config.adapter)} if config.adapter else {}
+    spec = EngineSpec.from_model_args(config.model.removeprefix("copsd/"), arguments)
+    resolved = spec.resolve()
+    if not resolved.template_digest:
+        raise CopsdError(
+            f"The tokenizer of {config.model} has no chat template; use a chat model, or add `chat_template` to its "
+            "tokenizer_config.json (a base model's answers to raw questions are not comparable).",
+            ExitCode.MODEL,
+        )
+    info = ModelInfo(
+        name=published(config.model),
+        weights_digest=resolved.weights_digest,
+        adapter=published(spec.adapter) if spec.adapter else None,
+        adapter_digest=resolved.adapter_digest,
+        template_digest=resolved.template_digest,
+        engine=spec.engine,
+        dtype=spec.dtype,
+        device=spec.device,
+        parameters=count_parameters(resolved.path),
+    )
+    return replace(spec, weights=resolved.identity), info
+
+
+def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
+    """Refuse a judge that does not exist, that is the model under test, or that none of the tasks would ask.
+
+    Args:
+        config: the run.
+        tasks: names of its tasks.
+
+    Raises:
+        CopsdError: as said above.
+    """
+    judge = config.judge
+    if judge is None or judge in JUDGES:
+        return
+    if not _is_inspect_model(judge) and not judge.startswith("copsd/"):
+        error = unknown_name("judge", judge, JUDGES)
+        raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
+    if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
+        raise CopsdError(f"The judge {judge} is the model under test; choose another judge.")
+    if not any("grader" in TASKS[name].judges for name in tasks):
+        graded = ", ".join(name for name, info in TASKS.items() if "grader" in info.judges)
+        raise CopsdError(f"None of these tasks is graded by a model; leave --judge {judge} out (graded: {graded}).")
+
+
+def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
+    """The model under test and the roles, as Inspect models."""
+    from inspect_ai.model import get_model
+
+    import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
+
+    config = planned.config
+    if planned.model.engine == "responses":
+        model = None
+    elif planned.spec is None:
+        model = _provider_model(config.model)
+    else:
+        model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
+    graded = config.judge is not None and config.judge not in JUDGES
+    return model, {"grader": _provider_model(str(config.judge))} if graded else None
+
+
+def _provider_model(name: str) -> Any:
+    """A model of one of Inspect's providers; one that lacks its package or key is a sentence."""
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(name)
+    except CopsdError:
+        raise
+    except Exception as error:  # each provider has errors of its own
+        reason = " ".join(re.sub(r"\[/?bold\]", "", str(getattr(error, "message", error))).split())
+        raise CopsdError(f"Model {name} cannot be used: {reason.removeprefix('ERROR: ')}", ExitCode.MODEL) from error
+
+
+def _is_inspect_model(name: str) -> bool:
+    """Whether a name belongs to one of Inspect's providers (`openai/...`); a local folder of that name wins."""
+    provider, _, rest = name.partition("/")
+    if not rest or provider in ("copsd", ".", "..") or Path(name).expanduser().exists():
+        return False
+    import inspect_ai.model  # noqa: F401  (registers the providers)
+    from inspect_ai._util.registry import registry_find
+
+    return bool(
+        registry_find(lambda info: info.type == "modelapi" and info.name in (provider, f"inspect_ai/{provider}"))
+    )
