@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,12 +15,17 @@ from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
 from copsd_bench.judges.registry import JUDGES, judge_argument
+from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
+
+LOCAL_ONLY = {"adapter", "revision", "engine", "engine_args", "dtype", "device", "batch_size", "trust_remote_code"}
+"""Settings that only a model loaded here can follow."""
+SERVER_NOTE = "answers of a server: its weights and chat template are known by the model's name only"
 
 
 @dataclass
@@ -76,7 +80,8 @@ def plan(config: RunConfig) -> Plan:
     spec, model = _model(config)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
-    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec))
+    notes = [SERVER_NOTE] if model.engine == "server" else []
+    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec), notes)
 
 
 def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = lambda: None) -> RunRecord:
@@ -112,8 +117,7 @@ def execute(planned: Plan, command: list[str], on_start: Callable[[], None] = la
         log_realtime=False,
         log_dir_allow_dirty=True,
         max_tasks=1,
-        # Inspect would otherwise start with few and grow: a local batch wants all its rows at once.
-        max_connections=None if planned.spec is None else model.api.max_connections(),
+        max_connections=_connections(planned, model),
         display=config.display,
         max_tokens=config.max_tokens,
         temperature=config.temperature,
@@ -164,35 +168,35 @@ def _inspect_models(planned: Plan) -> tuple[Any, dict[str, Any] | None]:
     if planned.model.engine == "responses":
         model = None
     elif planned.spec is None:
-        model = _provider_model(config.model)
+        model = provider_model(config.model, config.base_url)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles = None
     if config.judge is not None and config.judge not in JUDGES:
         if config.judge == config.model:
             raise CopsdError(f"The judge {config.judge} is the model under test; choose another judge.")
-        roles = {"grader": _provider_model(config.judge)}
+        roles = {"grader": provider_model(config.judge)}
     return model, roles
 
 
-def _provider_model(name: str) -> Any:
-    """A model of one of Inspect's providers; one that lacks its package or key is a sentence."""
-    from inspect_ai.model import get_model
-
-    try:
-        return get_model(name)
-    except CopsdError:
-        raise
-    except Exception as error:  # each provider has errors of its own
-        reason = " ".join(re.sub(r"\[/?bold\]", "", str(getattr(error, "message", error))).split())
-        raise CopsdError(f"Model {name} cannot be used: {reason.removeprefix('ERROR: ')}", ExitCode.MODEL) from error
+def _connections(planned: Plan, model: Any) -> int | None:
+    """Requests in flight. Inspect would start with few and grow: a batch wants all its rows at once."""
+    if planned.spec is not None:
+        return int(model.api.max_connections())
+    return planned.config.max_connections or (SERVER_CONNECTIONS if planned.model.engine == "server" else None)
 
 
 def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
-    if _is_inspect_model(config.model):
-        if config.adapter is not None:
-            raise CopsdError(f"--adapter needs a local model; {config.model} is served by an Inspect provider.")
-        return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
+    if config.base_url is not None or is_inspect_model(config.model):
+        for option in sorted(LOCAL_ONLY & config.model_fields_set):
+            raise CopsdError(f"--{option.replace('_', '-')} needs a local model; {config.model} runs elsewhere.")
+        if config.base_url is None:
+            return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
+        digest = f"server:{server_host(config.base_url)}/{config.model}"
+        check_server(config.base_url, config.model)
+        return None, ModelInfo(name=config.model, weights_digest=digest, engine="server")
+    if config.max_connections is not None:
+        raise CopsdError("--max-connections is for servers and APIs; a local model takes --batch-size.")
     from copsd_bench.models.dtype import checked_device, default_device, default_dtype
     from copsd_bench.models.info import count_parameters
 
@@ -223,22 +227,9 @@ def _model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
 
 
 def _check_judge(judge: str | None) -> None:
-    if judge is not None and judge not in JUDGES and not _is_inspect_model(judge) and not judge.startswith("copsd/"):
+    if judge is not None and judge not in JUDGES and not is_inspect_model(judge) and not judge.startswith("copsd/"):
         error = unknown_name("judge", judge, JUDGES)
         raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
-
-
-def _is_inspect_model(name: str) -> bool:
-    """Whether a name belongs to one of Inspect's providers (`openai/...`); a local folder of that name wins."""
-    provider, _, rest = name.partition("/")
-    if not rest or provider in ("copsd", ".", "..") or Path(name).expanduser().exists():
-        return False
-    import inspect_ai.model  # noqa: F401  (registers the providers)
-    from inspect_ai._util.registry import registry_find
-
-    return bool(
-        registry_find(lambda info: info.type == "modelapi" and info.name in (provider, f"inspect_ai/{provider}"))
-    )
 
 
 def _mode(config: RunConfig) -> str:
