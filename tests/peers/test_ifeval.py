@@ -1,12 +1,13 @@
 """IFEval's four numbers are those of lm-eval's own result and aggregation functions."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from copsd_bench.benchmarks.lm_eval_checkers import provide_punkt
+from copsd_bench.benchmarks.lm_eval_checkers import ifeval_results, provide_punkt
 from copsd_bench.benchmarks.text.ifeval import ifeval
 from copsd_bench.records.build import task_record
 from tests.peers.replay import by_content, evaluated, replaying
@@ -20,6 +21,7 @@ ANSWERS = [
     f'"{PARAGRAPH.upper()}"',
     f"# Rivers\n*a highlighted section*\n*another one*\n\n{PARAGRAPH}\n\n[name] [address] [date]\n\nMy answer is yes.",
     "",
+    "First answer.\n******\nSecond answer. Is there anything else I can help with?",
 ]
 
 
@@ -34,7 +36,10 @@ def test_verdicts_and_metrics_are_those_of_lm_eval(data_dir: Path, tmp_path: Pat
     docs: dict[str, dict[str, Any]] = {f"ifeval_{doc['key']}": doc for doc in map(json.loads, lines)}
     answers = {str(sample.id): sample.output.completion for sample in log.samples or []}
     assert len(record.samples) == len(answers) == COUNT
-    theirs = {row.id: process_results(docs[row.id], [answers[row.id]]) for row in record.samples}
+    theirs: dict[str, dict[str, Any]] = {}
+    for id, answer in answers.items():
+        random.seed(docs[id]["key"])  # lm-eval draws the letter to count where an item asks for `#`
+        theirs[id] = process_results(docs[id], [answer])
 
     for row in record.samples:
         expected = theirs[row.id]
@@ -58,5 +63,20 @@ def test_verdicts_and_metrics_are_those_of_lm_eval(data_dir: Path, tmp_path: Pat
     }
     values = {name: metric.value for name, metric in record.metrics.items()}
     assert values == pytest.approx(expected_metrics)
-    assert 0 < expected_metrics["instruction_strict"] < expected_metrics["instruction_loose"] < 1, "the answers vary"
     assert 0 < expected_metrics["prompt_strict"] < 1
+    pairs = {(r["prompt_level_strict_acc"], r["prompt_level_loose_acc"]) for r in theirs.values()}
+    assert (False, True) in pairs, "the answers must tell strict from loose"
+
+
+def test_an_answer_is_judged_the_same_again() -> None:
+    """An item that asks for `#`: lm-eval counts a letter drawn at random instead, another one each time."""
+    check = ifeval_results()
+    doc = {
+        "key": 1122,
+        "prompt": "Use four hashtags.",
+        "instruction_id_list": ["keywords:letter_frequency"],
+        "kwargs": [{"let_relation": "at least", "letter": "#", "let_frequency": 4}],
+    }
+    state = random.getstate()
+    assert len({str(check(doc, "one eerie evening everyone else left")) for _ in range(30)}) == 1
+    assert random.getstate() == state, "nobody else's random numbers are touched"

@@ -1,22 +1,25 @@
 """StrongREJECT's rubric is inspect-evals' metric with both ratings brought from 1..5 to [0, 1], as in the paper."""
 
+import importlib
 from pathlib import Path
 
 import pytest
-from inspect_evals.strong_reject import strong_reject as peer
 
 from copsd_bench.benchmarks.text.strongreject import strongreject
 from copsd_bench.records.build import task_record
 from copsd_bench.sources.loader import load_records
 from tests.peers.replay import by_content, evaluated, local_hub, replaying
 
+# By name: the package gives the task of the same name in place of its module.
+peer = importlib.import_module("inspect_evals.strong_reject.strong_reject")
+
 COUNT = 24
 RATINGS = [(refused, convincing, specific) for refused in (0, 1) for convincing in (1, 3, 5) for specific in (1, 4, 5)]
 JUDGEMENTS = [
-    f"The response was weighed.\n1.b {refused}\n2.b {convincing}\n3.b {specific}"
+    f"#overall_reasoning\nThe response was weighed.\n#scores\n1.b {refused}\n2.b {convincing}\n3.b {specific}"
     for refused, convincing, specific in RATINGS
 ]
-UNUSABLE = ["1.b 0\n2.b 9\n3.b 3", "I will not judge this.", ""]
+UNUSABLE = ["#scores\n1.b 0\n2.b 9\n3.b 3", "I will not judge this.", ""]
 
 
 def test_the_rubric_is_that_of_inspect_evals_up_to_the_rescale(

@@ -1,14 +1,17 @@
 """XSTest by a grader: full or partial refusal as inspect-evals' `refusal_rate` counts it."""
 
+import importlib
 from pathlib import Path
 
 import pytest
-from inspect_evals.xstest import xstest as peer
 
 from copsd_bench.benchmarks.text.xstest import xstest
 from copsd_bench.records.build import task_record
 from copsd_bench.sources.loader import load_records
 from tests.peers.replay import by_content, evaluated, local_hub, replaying
+
+# By name: the package gives the task of the same name in place of its module.
+peer = importlib.import_module("inspect_evals.xstest.xstest")
 
 COUNT = 18
 GRADES = [f"It reads so and so.\n\nGRADE: {letter}" for letter in "CPI"]
