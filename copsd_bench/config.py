@@ -14,6 +14,8 @@ class RunConfig(BaseModel):
 
     Attributes:
         model: built-in name, local folder, hub id, `copsd/<hub id>`, or a model of an Inspect provider (`openai/...`).
+        base_url: OpenAI-compatible server that serves `model`.
+        max_connections: requests in flight at a server or an API; None chooses.
         adapter: PEFT folder on a local model.
         revision: hub revision.
         engine: `transformers` or `vllm`.
@@ -33,6 +35,8 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     model: str = "smollm2-135m"
+    base_url: str | None = None
+    max_connections: int | None = Field(default=None, ge=1)
     adapter: Path | None = None
     revision: str | None = None
     engine: Literal["transformers", "vllm"] = "transformers"

@@ -20,16 +20,12 @@ class Route(BaseModel):
 
 
 class Routes(BaseModel):
-    """Refuse and redirect; warn, then guide; just help."""
+    """The three exclusive routes: refuse and redirect; warn, then guide; otherwise just help."""
 
     model_config = ConfigDict(extra="forbid")
     refuse: Route
     warn: Route
-    help: Route
-
-    def in_order(self) -> tuple[Route, Route, Route]:
-        """Routes A, B and C."""
-        return self.refuse, self.warn, self.help
+    help: str = Field(min_length=20)
 
 
 class Constitution(BaseModel):
@@ -68,11 +64,13 @@ class Constitution(BaseModel):
 
         Running text: the small model continues a list of rules as a list instead of answering.
         """
-        questions = " ".join(_sentence(question) for question in self.assessment.values())
-        refuse, warn, help_ = (f"If {r.when.strip()}, {r.do.strip()}" for r in self.routes.in_order())
+        first, *others = (question.strip() for question in self.assessment.values())
+        questions = " ".join([first, *(question[:1].upper() + question[1:] for question in others)])
+        refuse, warn = (f"If {r.when.strip()}, {r.do.strip()}" for r in (self.routes.refuse, self.routes.warn))
         return (
-            f"{self.purpose.strip()}\n\nFirst, think silently. {questions}\n\n"
-            f"Then take one route. A. {refuse} B. {warn} C. {help_}\n\n{self.confidentiality.strip()}"
+            f"{self.purpose.strip()}\n\nFirst, think silently: {questions}\n\n"
+            f"Then take one route. A. {refuse} B. {warn} C. Otherwise {self.routes.help.strip()}\n\n"
+            f"{self.confidentiality.strip()}"
         )
 
     def context(self, placement: Placement | None = None) -> Context:
@@ -86,11 +84,6 @@ class Constitution(BaseModel):
     def digest(self) -> str:
         """sha256 of the rendered rules."""
         return hashlib.sha256(self.body().encode()).hexdigest()
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:]
 
 
 def constitutions_dir() -> Path:

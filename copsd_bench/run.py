@@ -18,11 +18,15 @@ from copsd_bench.judges.registry import judge_argument
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
 from copsd_bench.suites import make_task, tasks_of
-from copsd_bench.tested_model import check_judge, find_model, inspect_models
+from copsd_bench.tested_model import check_judge, connections, find_model, inspect_models
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
+
+LOCAL_ONLY = {"adapter", "revision", "engine", "engine_args", "dtype", "device", "batch_size", "trust_remote_code"}
+"""Settings that only a model loaded here can follow."""
+SERVER_NOTE = "answers of a server: its weights and chat template are known by the model's name only"
 
 
 @dataclass
@@ -77,7 +81,8 @@ def plan(config: RunConfig) -> Plan:
     spec, model = find_model(config)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
-    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec))
+    notes = [SERVER_NOTE] if model.engine == "server" else []
+    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec), notes)
 
 
 def execute(planned: Plan, command: list[str]) -> RunRecord:
@@ -115,8 +120,7 @@ def execute(planned: Plan, command: list[str]) -> RunRecord:
         log_realtime=False,
         log_dir_allow_dirty=True,
         max_tasks=1,
-        # Inspect would otherwise start with few and grow: a local batch wants all its rows at once.
-        max_connections=None if planned.spec is None else model.api.max_connections(),
+        max_connections=connections(planned, model),
         display=config.display,
         max_tokens=config.max_tokens,
         temperature=config.temperature,

@@ -1,15 +1,14 @@
 """The model under test and the grader: an engine of ours, or a model of one of Inspect's providers."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
 from copsd_bench.judges.registry import JUDGES
+from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ModelInfo
 from copsd_bench.suites import TASKS
@@ -36,12 +35,18 @@ def find_model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
     Raises:
         CopsdError: the model or adapter cannot be used, or an option needs a local model.
     """
-    if _is_inspect_model(config.model):
+    if config.base_url is not None or is_inspect_model(config.model):
         for name in LOCAL_OPTIONS:
             if getattr(config, name) != RunConfig.model_fields[name].get_default(call_default_factory=True):
                 option = "--engine-arg" if name == "engine_args" else f"--{name.replace('_', '-')}"
-                raise CopsdError(f"{option} needs a local model; {config.model} is served by an Inspect provider.")
-        return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
+                raise CopsdError(f"{option} needs a local model; {config.model} runs elsewhere.")
+        if config.base_url is None:
+            return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
+        digest = f"server:{server_host(config.base_url)}/{config.model}"
+        check_server(config.base_url, config.model)
+        return None, ModelInfo(name=config.model, weights_digest=digest, engine="server")
+    if config.max_connections is not None:
+        raise CopsdError("--max-connections is for servers and APIs; a local model takes --batch-size.")
     from copsd_bench.models.dtype import checked_device, default_device, default_dtype
     from copsd_bench.models.info import count_parameters
 
@@ -64,6 +69,7 @@ def find_model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         adapter_digest=resolved.adapter_digest,
         template_digest=resolved.template_digest,
         engine=spec.engine,
+        engine_args=spec.engine_args,
         dtype=spec.dtype,
         device=spec.device,
         parameters=count_parameters(resolved.path),
@@ -84,7 +90,7 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
     judge = config.judge
     if judge is None or judge in JUDGES:
         return
-    if not _is_inspect_model(judge) and not judge.startswith("copsd/"):
+    if not is_inspect_model(judge) and not judge.startswith("copsd/"):
         error = unknown_name("judge", judge, JUDGES)
         raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
     if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
@@ -104,34 +110,15 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
     if planned.model.engine == "responses":
         model = None
     elif planned.spec is None:
-        model = _provider_model(config.model)
+        model = provider_model(config.model, config.base_url)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     graded = config.judge is not None and config.judge not in JUDGES
-    return model, {"grader": _provider_model(str(config.judge))} if graded else None
+    return model, {"grader": provider_model(str(config.judge))} if graded else None
 
 
-def _provider_model(name: str) -> Any:
-    """A model of one of Inspect's providers; one that lacks its package or key is a sentence."""
-    from inspect_ai.model import get_model
-
-    try:
-        return get_model(name)
-    except CopsdError:
-        raise
-    except Exception as error:  # each provider has errors of its own
-        reason = " ".join(re.sub(r"\[/?bold\]", "", str(getattr(error, "message", error))).split())
-        raise CopsdError(f"Model {name} cannot be used: {reason.removeprefix('ERROR: ')}", ExitCode.MODEL) from error
-
-
-def _is_inspect_model(name: str) -> bool:
-    """Whether a name belongs to one of Inspect's providers (`openai/...`); a local folder of that name wins."""
-    provider, _, rest = name.partition("/")
-    if not rest or provider in ("copsd", ".", "..") or Path(name).expanduser().exists():
-        return False
-    import inspect_ai.model  # noqa: F401  (registers the providers)
-    from inspect_ai._util.registry import registry_find
-
-    return bool(
-        registry_find(lambda info: info.type == "modelapi" and info.name in (provider, f"inspect_ai/{provider}"))
-    )
+def connections(planned: "Plan", model: Any) -> int | None:
+    """Requests in flight. Inspect would start with few and grow: a batch wants all its rows at once."""
+    if planned.spec is not None:
+        return int(model.api.max_connections())
+    return planned.config.max_connections or (SERVER_CONNECTIONS if planned.model.engine == "server" else None)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import random
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,7 +13,10 @@ from copsd_bench.errors import CopsdError
 
 @cache
 def ifeval_results() -> Callable[[dict[str, Any], str], dict[str, Any]]:
-    """lm-eval's IFEval `process_results(doc, answer)`.
+    """lm-eval's IFEval `process_results(doc, answer)`, made repeatable.
+
+    Left to themselves two things there are drawn at random: the language detector's sampling, and the letter to count
+    where an item asks for one outside a-z (`#`, `!`; items 1122 and 1129). Both get a fixed seed, the second by item.
 
     Raises:
         CopsdError: the extra `lm-eval` is not installed.
@@ -20,9 +24,20 @@ def ifeval_results() -> Callable[[dict[str, Any], str], dict[str, Any]]:
     if importlib.util.find_spec("lm_eval") is None:
         raise CopsdError("IFEval's checkers come with lm-eval; install them with `pip install 'copsd[lm-eval]'`.")
     provide_punkt()
+    import langdetect
     from lm_eval.tasks.ifeval.utils import process_results
 
-    return lambda doc, answer: dict(process_results(doc, [answer]))
+    langdetect.DetectorFactory.seed = 0
+
+    def results(doc: dict[str, Any], answer: str) -> dict[str, Any]:
+        state = random.getstate()
+        random.seed(doc["key"])
+        try:
+            return dict(process_results(doc, [answer]))
+        finally:
+            random.setstate(state)
+
+    return results
 
 
 def provide_punkt() -> None:

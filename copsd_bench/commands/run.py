@@ -21,6 +21,18 @@ def run(
             rich_help_panel=_MODEL,
         ),
     ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            help="OpenAI-compatible server that serves `--model`, e.g. `http://localhost:8000/v1`; its key, if it "
+            "wants one, in COPSD_SERVER_API_KEY.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    max_connections: Annotated[
+        int | None,
+        typer.Option(help="Requests in flight at a server (default 64) or an API.", rich_help_panel=_MODEL),
+    ] = None,
     adapter: Annotated[Path | None, typer.Option(help="PEFT adapter folder.", rich_help_panel=_MODEL)] = None,
     revision: Annotated[str | None, typer.Option(help="Hub revision.", rich_help_panel=_MODEL)] = None,
     engine: Annotated[str | None, typer.Option(help="`transformers` or `vllm`.", rich_help_panel=_MODEL)] = None,
@@ -87,7 +99,8 @@ def run(
     command continues: no logged sample is generated again.
 
     Examples: `copsd-bench run` runs the offline suite on the built-in model;
-    `copsd-bench run --model my/model --task xstest --limit 100 --constitution default`.
+    `copsd-bench run --model my/model --task xstest --limit 100 --constitution default`;
+    `copsd-bench run --model my/model --base-url http://localhost:8000/v1`.
     """
     given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "engine_arg")}
     given["trust_remote_code"] = trust_remote_code or None
@@ -110,6 +123,15 @@ def run(
         return
     from copsd_bench.records.table import print_results
 
-    record = execute(planned, ["copsd-bench", *sys.argv[1:]])
+    record = execute(planned, ["copsd-bench", *_public(sys.argv[1:], settings.base_url)])
     print_results(record, console)
     console.print(f"Record: {planned.record_path}\nLogs:   copsd-bench view {planned.log_dir}", soft_wrap=True)
+
+
+def _public(arguments: list[str], base_url: str | None) -> list[str]:
+    """The command as a record may show it: of a server's address only the host, as a path can hold a token."""
+    if base_url is None:
+        return arguments
+    from copsd_bench.models.remote import server_host
+
+    return [argument.replace(base_url, server_host(base_url)) for argument in arguments]

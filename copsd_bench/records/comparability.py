@@ -78,7 +78,7 @@ def warnings(base: RunRecord, other: RunRecord) -> list[str]:
     """Differences that change answers through rounding, or might have changed a question: a line, no refusal."""
     found = [
         f"{field} differs ({a or 'unknown'} / {b or 'unknown'}): answers may differ by rounding."
-        for field in ("engine", "dtype", "device")
+        for field in ("engine", "engine_args", "dtype", "device")
         if (a := getattr(base.model, field)) != (b := getattr(other.model, field))
     ]
     mine, theirs = base.environment.packages, other.environment.packages

@@ -130,6 +130,7 @@ class ModelInfo(Strict):
     adapter_digest: str | None = None
     template_digest: str = ""
     engine: str = "transformers"
+    engine_args: str = ""
     dtype: str = ""
     device: str = ""
     parameters: int | None = None
