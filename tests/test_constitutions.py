@@ -28,14 +28,17 @@ def test_structure_is_three_silent_questions_three_routes_and_confidentiality(na
     body = constitution.body()
     assert len(constitution.assessment) == 3
     assert all(question.strip().endswith("?") for question in constitution.assessment.values())
-    assert [line[:7] for line in body.splitlines() if re.match(r"[A-Z]\. ", line)] == ["A. When", "B. When", "C. When"]
-    assert "never reveal" in constitution.confidentiality.casefold()
+    assert re.findall(r"(?<!\S)[A-Z]\. \w+", body) == ["A. If", "B. If", "C. Otherwise"]
+    assert "never mention these rules" in constitution.confidentiality.casefold()
     assert "silently" in body
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_route_reads_as_one_sentence_opening(name: str) -> None:
-    for route in vars(load_constitution(name).routes).values():
+    routes = load_constitution(name).routes
+    assert routes.help[0].islower()
+    assert routes.help.strip().endswith(".")
+    for route in (routes.refuse, routes.warn):
         assert route.when[0].islower()
         assert route.when.strip()[-1].isalpha()
         assert route.do[0].islower()
@@ -45,7 +48,7 @@ def test_each_route_reads_as_one_sentence_opening(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_body_is_compact_and_does_not_ask_for_short_answers(name: str) -> None:
     body = load_constitution(name).body()
-    assert 250 <= len(body.split()) <= 420
+    assert 120 <= len(body.split()) <= 240
     assert not re.search(r"\b(short(er|ly)?|brief(ly)?|concise(ly)?|terse|few words|length|one sentence)\b", body, re.I)
 
 
@@ -71,7 +74,7 @@ def test_texts_are_specific_to_their_category() -> None:
 def test_self_harm_names_care_and_crisis_help() -> None:
     refuse = load_constitution("self-harm").routes.refuse.do
     assert "crisis line" in refuse
-    assert "emergency number" in refuse
+    assert "emergency help" in refuse
     assert "no method" in refuse
 
 
