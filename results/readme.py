@@ -47,7 +47,7 @@ def updated(text: str) -> str:
         printed = output(match["what"]) if match["kind"] == "output" else result_table(match["what"])
         lines = [line.rstrip() for line in printed.strip().splitlines()]
         body = "\n".join(lines if "--format markdown" in match["what"] else ["```text", *lines, "```"])
-        return f"{match[1]}\n{body}\n\n{match[4]}"
+        return f"{match[1]}\n{body}\n\n{match[5]}"
 
     return BLOCK.sub(fill, text)
 
