@@ -1,6 +1,6 @@
 """Stand-ins for the two things a peer's task reaches over the network for: a model's answers, and the hub's records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def replaying(answer: Callable[[str], str], seen: list[Messages] | None = None) 
     return get_model("mockllm/model", custom_outputs=respond, memoize=False)
 
 
-def local_hub(splits: dict[str, Sequence[dict[str, Any]]]) -> Callable[..., MemoryDataset]:
+def local_hub(splits: Mapping[str, Sequence[dict[str, Any]]]) -> Callable[..., MemoryDataset]:
     """inspect-evals' `hf_dataset` on local records: the same shuffle and order, by the `datasets` library itself."""
     from datasets import Dataset
 

@@ -23,10 +23,10 @@ def test_a_rates_interval_is_scipys_wilson_interval(hits: int, n: int) -> None:
 def test_a_means_interval_is_students_and_clusters_are_those_of_statsmodels() -> None:
     rng = np.random.default_rng(0)
     x, clusters = rng.gamma(2.0, size=60), np.repeat(np.arange(15), 4)
-    plain, low_high = stats.mean(x), scipy_stats.t.interval(0.95, 59, x.mean(), scipy_stats.sem(x))
+    plain, low_high = stats.mean(x.tolist()), scipy_stats.t.interval(0.95, 59, x.mean(), scipy_stats.sem(x))
     assert (plain.low, plain.high) == pytest.approx(low_high)
     fit = sm.OLS(x, np.ones(60)).fit(cov_type="cluster", cov_kwds={"groups": clusters})
-    assert stats.mean(x, clusters.astype(str)).stderr == pytest.approx(fit.bse[0])
+    assert stats.mean(x.tolist(), [str(c) for c in clusters]).stderr == pytest.approx(fit.bse[0])
 
 
 def _level(n: int) -> float:

@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -22,7 +23,8 @@ def test_refused_is_the_refusal_rate_of_inspect_evals(
 ) -> None:
     records = load_records("xstest").records
     answer, judge = replaying(lambda text: f"About {text}"), by_content(GRADES)
-    for subset, group in (("safe", "benign"), ("unsafe", "harmful")):
+    subsets: list[tuple[Literal["safe", "unsafe"], str]] = [("safe", "benign"), ("unsafe", "harmful")]
+    for subset, group in subsets:
         ours = xstest(subset=subset, judge="grader")
         order = [str(sample.input) for sample in ours.dataset][:COUNT]
         monkeypatch.setattr(
