@@ -13,6 +13,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,11 @@ def measure(side: str, dtype: str) -> dict[str, float]:
         model = get_model("hf/local", model_path=path, dtype=_dtype(dtype), do_sample=False, config=config)
         connections = 32  # the provider's own default batch
     task = Task(dataset=MemoryDataset(samples), solver=generate())
-    options: dict[str, Any] = {"display": "none", "log_dir": f"/tmp/copsd-throughput-{side}", "score": False}
+    options: dict[str, Any] = {
+        "display": "none",
+        "log_dir": tempfile.mkdtemp(prefix=f"copsd-throughput-{side}-"),
+        "score": False,
+    }
     eval(task, model=model, limit=2, max_connections=connections, max_tokens=4, **options)  # warm-up
     started = time.perf_counter()
     [log] = eval(task, model=model, max_connections=connections, **options)
