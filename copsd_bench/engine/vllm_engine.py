@@ -114,7 +114,7 @@ class VllmEngine:
             _refuse("take images")
         if len(prompt.ids) >= self.max_length:
             raise CopsdError(
-                f"A prompt of {len(prompt.ids)} tokens leaves no room in a window of {self.max_length} tokens; "
+                f"A prompt of {len(prompt.ids)} tokens does not fit the context window of {self.max_length}; "
                 "shorten it or start the engine with a larger `max_model_len`."
             )
         row = self._complete(view, prompt, sampling, seed)
