@@ -39,7 +39,7 @@ class Head:
 
     def last_states(self, **forward: Any) -> torch.Tensor:
         """As `states`, of the last position only, [B, H] or [B, V]."""
-        # Contiguous, because a linear layer on a strided slice copies its weight once a row (1.4 GB for 32 rows here).
+        # Contiguous, because a linear layer on a strided slice copies its weight once a row.
         if self.separate:
             return self.states(**forward)[:, -1].contiguous()
         return self.model(**forward, logits_to_keep=1).logits[:, -1]
