@@ -94,33 +94,6 @@ class DatasetInfo(Strict):
     licence: str = ""
 
 
-class TaskRecord(Strict):
-    """One task of a run.
-
-    `metrics` are the benchmark's own: `<score>` over all samples and `<score>/<group>` by prompt class, where `<score>`
-    is a key of the samples' `scores`, so that two runs can be paired on it (a metric of another name is shown, not
-    tested). `primary` names one of them; `lower_is_better` those metrics (or whole `<score>`s) whose rise is bad.
-    `panel` is the collapse panel of its completions, by `<statistic>` and `<statistic>/<group>`.
-    """
-
-    name: str
-    version: str
-    dataset: DatasetInfo
-    generation: dict[str, Any]
-    judges: dict[str, str] = Field(default_factory=dict)
-    metrics: dict[str, Estimate] = Field(default_factory=dict)
-    panel: dict[str, Estimate] = Field(default_factory=dict)
-    primary: str = ""
-    lower_is_better: list[str] = Field(default_factory=list)
-    seconds: float = 0.0
-    samples: list[SampleRow] = Field(default_factory=list)
-    notes: list[str] = Field(default_factory=list)
-
-    def is_lower_better(self, metric: str) -> bool:
-        """Whether a rise of this metric is bad."""
-        return metric in self.lower_is_better or metric.partition("/")[0] in self.lower_is_better
-
-
 class ModelInfo(Strict):
     """Which model, by content. Digests are sha256 of contents, never of paths."""
 
@@ -142,6 +115,74 @@ class ConstitutionInfo(Strict):
     mode: str = "none"
     digest: str = ""
     placement: str = ""
+
+
+class ReferenceInfo(Strict):
+    """What a task measured the model against: `base`, `self`, `constitution:NAME` or a model's name."""
+
+    name: str
+    model: ModelInfo
+    constitution: ConstitutionInfo = Field(default_factory=ConstitutionInfo)
+    seed: int = 0
+
+
+class Series(Strict):
+    """A curve of a task: a number by token position, by layer, and the like.
+
+    Attributes:
+        name: what it is a curve of; with `group` unique in a task.
+        group: prompt class, or empty for all prompts.
+        x, x_label, x_unit: where it was measured.
+        y, low, high: the number and its 95 % interval there; None where there is nothing.
+        n: items each point rests on.
+        y_label, y_unit: what it is, and in which unit.
+    """
+
+    name: str
+    group: str = ""
+    x: list[float]
+    x_label: str
+    x_unit: str = ""
+    y: list[float | None]
+    low: list[float | None] = Field(default_factory=list)
+    high: list[float | None] = Field(default_factory=list)
+    n: list[int] = Field(default_factory=list)
+    y_label: str
+    y_unit: str = ""
+
+
+class TaskRecord(Strict):
+    """One task of a run.
+
+    `metrics` are the benchmark's own: `<score>` over all samples and `<score>/<group>` by prompt class, where `<score>`
+    is a key of the samples' `scores`, so that two runs can be paired on it (a metric of another name is shown, not
+    tested). `primary` names one of them; `lower_is_better` those metrics (or whole `<score>`s) whose rise is bad.
+    `panel` is the collapse panel of its completions, by `<statistic>` and `<statistic>/<group>`.
+
+    A task that measures the model against a reference has the reference's answers to the same prompts in
+    `reference_samples`, with ids and epochs that pair with `samples`; there an epoch is a rollout. `series` are its
+    curves.
+    """
+
+    name: str
+    version: str
+    dataset: DatasetInfo
+    generation: dict[str, Any]
+    judges: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, Estimate] = Field(default_factory=dict)
+    panel: dict[str, Estimate] = Field(default_factory=dict)
+    primary: str = ""
+    lower_is_better: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
+    samples: list[SampleRow] = Field(default_factory=list)
+    reference: ReferenceInfo | None = None
+    reference_samples: list[SampleRow] = Field(default_factory=list)
+    series: list[Series] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+    def is_lower_better(self, metric: str) -> bool:
+        """Whether a rise of this metric is bad."""
+        return metric in self.lower_is_better or metric.partition("/")[0] in self.lower_is_better
 
 
 class Environment(Strict):
