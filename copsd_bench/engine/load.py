@@ -20,8 +20,14 @@ class Loaded:
     eos_ids: frozenset[int]
 
 
-def load_model(path: Path, adapters: Mapping[str, Path], dtype: str, device: str, trust_remote_code: bool) -> Loaded:
+def load_model(
+    path: Path, adapters: Mapping[str, Path], dtype: str, device: str, trust_remote_code: bool, packed: bool = False
+) -> Loaded:
     """Load from a folder; nothing is fetched and no pickle is opened.
+
+    Args:
+        path, adapters, dtype, device, trust_remote_code: as for `TransformersEngine`.
+        packed: for inference only (see `pack_linears`).
 
     Raises:
         CopsdError: the folder holds no loadable safetensors model, or an adapter does not fit it.
@@ -39,6 +45,7 @@ def load_model(path: Path, adapters: Mapping[str, Path], dtype: str, device: str
     from transformers.utils import logging
 
     from copsd_bench.engine.attention import use_fast_cpu_attention
+    from copsd_bench.engine.packed import pack_linears
 
     logging.disable_progress_bar()
     common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
@@ -56,6 +63,8 @@ def load_model(path: Path, adapters: Mapping[str, Path], dtype: str, device: str
     use_fast_cpu_attention(model)
     model.requires_grad_(False)
     model.eval()
+    if packed:
+        pack_linears(model)
     for name, folder in adapters.items():
         model = with_adapter(model, name, folder)
     from copsd_bench.engine.transformers_engine import eos_ids

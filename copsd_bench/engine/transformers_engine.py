@@ -18,7 +18,7 @@ from copsd_bench.engine.turns import Turns
 from copsd_bench.engine.views import decoder_layer, using
 from copsd_bench.errors import CopsdError
 
-DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
+DEFAULT_BATCH = {"cpu": 64, "cuda": 128}
 
 
 class TransformersEngine:
@@ -34,6 +34,7 @@ class TransformersEngine:
         device: torch device, e.g. `cpu`, `cuda`.
         batch_size: most rows decoded together; None chooses by device.
         trust_remote_code: run model code that comes with the weights.
+        packed: faster on a CPU in bf16, for inference only: training needs the weights as they are.
     """
 
     capabilities: frozenset[Capability] = frozenset(
@@ -48,10 +49,11 @@ class TransformersEngine:
         device: str = "cpu",
         batch_size: int | None = None,
         trust_remote_code: bool = False,
+        packed: bool = False,
     ) -> None:
         from copsd_bench.engine.load import load_model
 
-        loaded = load_model(path, adapters or {}, dtype, device, trust_remote_code)
+        loaded = load_model(path, adapters or {}, dtype, device, trust_remote_code, packed)
         self.model = loaded.model
         self.tokenizer = loaded.tokenizer
         self.max_length = loaded.max_length

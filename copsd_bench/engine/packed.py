@@ -1,0 +1,51 @@
+"""Linear layers of a frozen bf16 model on a CPU, their weights laid out once as oneDNN wants them.
+
+`torch.nn.functional.linear` lays them out again at every call, which for a few dozen rows costs about as much as the
+product itself. The results are the same bits.
+"""
+
+from typing import Any
+
+import torch
+
+ROWS = 64
+"""Rows the layout is chosen for; others use it too."""
+
+
+class PackedLinear(torch.nn.Linear):
+    """A linear layer for inference, [.., K] -> [.., N]; PEFT can put an adapter on it like on any other.
+
+    Args:
+        linear: the layer it stands for; its weight may be freed afterwards.
+    """
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        torch.nn.Module.__init__(self)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.register_parameter("bias", linear.bias)
+        # A plain attribute: in this layout it is nothing that a state dict or an optimiser could take.
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)  # type: ignore[assignment]
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """As `torch.nn.Linear`.
+
+        Raises:
+            RuntimeError: a gradient is wanted.
+        """
+        if torch.is_grad_enabled() and input.requires_grad:
+            raise RuntimeError("packed weights give no gradients; load the engine without `packed`")
+        output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+        return output
+
+
+def pack_linears(model: Any) -> None:
+    """Pack every plain linear layer of a bf16 model on a CPU in place; other models stay as they are.
+
+    A weight that is also used elsewhere (an LM head tied to the embedding) stays in memory in both layouts.
+    """
+    if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+        return
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is torch.nn.Linear and child.weight.dtype == torch.bfloat16:
+                setattr(parent, name, PackedLinear(child))
