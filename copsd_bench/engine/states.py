@@ -1,12 +1,11 @@
 """States at completion positions, before the LM head: a prompt shared by several completions is computed once."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import in_window, new_cache, prefill, whole
+from copsd_bench.engine.kv import in_window, new_cache, prefill, prompt_key, whole
 from copsd_bench.engine.protocol import Prompt
 
 STATE_TOKENS = 8192
@@ -70,8 +69,8 @@ def _fits(rows: list[int], head: Head, prompts: Sequence[Prompt], completions: R
 
 def _prefixed(head: Head, prompts: Sequence[Prompt], completions: Rows) -> list[torch.Tensor]:
     """Prefill each distinct prompt but its last token, expand, and run last token + completion on top."""
-    unique = list({_key(prompt): prompt for prompt in prompts}.values())
-    index = {_key(prompt): i for i, prompt in enumerate(unique)}
+    unique = list({prompt_key(prompt): prompt for prompt in prompts}.values())
+    index = {prompt_key(prompt): i for i, prompt in enumerate(unique)}
     model = head.model
     device = model.device
     shortened = [Prompt(ids=prompt.ids[:-1], features=prompt.features) for prompt in unique]
@@ -80,7 +79,7 @@ def _prefixed(head: Head, prompts: Sequence[Prompt], completions: Rows) -> list[
     start = torch.zeros((len(prompts), 1), dtype=torch.long, device=device)
     if any(prompt.ids for prompt in shortened):
         prefix, _ = prefill(head, shortened)
-        prefix.select(torch.tensor([index[_key(prompt)] for prompt in prompts], device=device))
+        prefix.select(torch.tensor([index[prompt_key(prompt)] for prompt in prompts], device=device))
         mask, cache, start = prefix.mask, prefix.cache, prefix.lengths.unsqueeze(1)
     rows = [[prompt.ids[-1], *completion] for prompt, completion in zip(prompts, completions, strict=True)]
     width = max(len(row) for row in rows) - 1
@@ -95,8 +94,3 @@ def _prefixed(head: Head, prompts: Sequence[Prompt], completions: Rows) -> list[
         use_cache=True,
     )  # fmt: skip
     return [output[b, : len(completion)] for b, completion in enumerate(completions)]
-
-
-def _key(prompt: Prompt) -> tuple[Any, ...]:
-    """Rows share a prompt when ids agree and features are the same object (or there are none)."""
-    return (prompt.ids, id(prompt.features) if prompt.features else None)

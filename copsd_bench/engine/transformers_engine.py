@@ -71,6 +71,11 @@ class TransformersEngine:
         return self.encode_prompt(conversation, context)
 
     @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the loaded adapters."""
+        return frozenset(getattr(self.model, "peft_config", ()))
+
+    @property
     def vocabulary_size(self) -> int:
         """Logits at a position, tokens that pad the vocabulary included."""
         return int(self.model.config.get_text_config().vocab_size)
