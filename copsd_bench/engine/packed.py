@@ -4,6 +4,8 @@
 product itself. The results are the same bits.
 """
 
+import ctypes
+import sys
 from typing import Any
 
 import torch
@@ -49,3 +51,11 @@ def pack_linears(model: Any) -> None:
         for name, child in list(parent.named_children()):
             if type(child) is torch.nn.Linear and child.weight.dtype == torch.bfloat16:
                 setattr(parent, name, PackedLinear(child))
+    release_memory()
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system; glibc would keep what it may need again."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -17,8 +17,10 @@ from inspect_ai.model import (
     Logprob,
     Logprobs,
     ModelAPI,
+    ModelInfo,
     ModelOutput,
     ModelUsage,
+    set_model_info,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
@@ -54,6 +56,8 @@ class CopsdAPI(ModelAPI):
         # Inspect's generation cache keys on the base URL, not on model args: as one, the identity of the weights keeps
         # two checkpoints of the same name from sharing answers.
         self.base_url = f"copsd:{self.worker.identity}"
+        # Inspect looks a model's context window up by its name, and would load the model again to learn that name.
+        set_model_info(f"copsd/{model_name}", ModelInfo(context_length=self.worker.engine.max_length))
 
     def max_tokens(self) -> int:
         """Tokens of an answer when a task sets no limit."""

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from copsd_bench.engine.model_thread import on_model_thread
 from copsd_bench.engine.protocol import View
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
 
@@ -134,10 +135,11 @@ def _transformers_engine(spec: EngineSpec, resolved: "ResolvedModel") -> "Transf
     base, name = _base(spec, resolved), resolved.adapter_digest
     if base not in _engines:
         size, own_code = spec.batch_size or None, spec.trust_remote_code
-        _engines[base] = TransformersEngine(resolved.path, {}, spec.dtype, spec.device, size, own_code)
+        load = partial(TransformersEngine, packed=True)
+        _engines[base] = on_model_thread(load, resolved.path, {}, spec.dtype, spec.device, size, own_code)
     engine: TransformersEngine = _engines[base]
     if name is not None and resolved.adapter is not None and name not in engine.adapters:
-        engine.add_adapter(name, resolved.adapter)
+        on_model_thread(engine.add_adapter, name, resolved.adapter)
     return engine
 
 

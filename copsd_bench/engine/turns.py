@@ -4,9 +4,12 @@ import threading
 from collections import deque
 from typing import Self
 
+from copsd_bench.engine.model_thread import caller
+
 
 class Turns:
-    """A fair lock: turns are given in the order they were asked for. A thread may nest its own.
+    """A fair lock: turns are given in the order they were asked for. A thread may nest its own,
+    and what it asks of the model thread is its own (see `model_thread`).
 
     Used as a context manager; `contended` tells who has the turn that others wait for it.
     """
@@ -22,7 +25,7 @@ class Turns:
         return len(self._queue) > 1
 
     def __enter__(self) -> Self:
-        me = threading.get_ident()
+        me = caller()
         with self._changed:
             if not self._queue or self._queue[0] != me:
                 self._queue.append(me)
@@ -41,3 +44,7 @@ class Turns:
             if self._depth == 0:
                 self._queue.popleft()
                 self._changed.notify_all()
+
+
+ON_CPU = Turns()
+"""Shared by all engines on the CPU: their decoding would only slow each other down."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from copsd_bench.engine.decode import Row
+from copsd_bench.engine.model_thread import on_model_thread
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.transformers_engine import TransformersEngine
@@ -91,7 +92,8 @@ class Worker:
                 self._take(self._inbox.get())
             self._gather()
             try:
-                self.engine.decode(self.view, self._pull)
+                with self.engine.turns:
+                    on_model_thread(self.engine.decode, self.view, self._pull)
             except BaseException as error:  # handed to every waiting caller: a thread has nobody else to tell
                 for request in [*self._running, *self._waiting]:
                     with suppress(InvalidStateError):  # done or cancelled meanwhile

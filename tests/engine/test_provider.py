@@ -11,12 +11,14 @@ import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model, get_model_info
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
 import copsd_bench._registry  # noqa: F401
 from copsd_bench.benchmarks.respond import respond
+from copsd_bench.engine import provider
 from copsd_bench.engine.provider import CopsdAPI
+from copsd_bench.engine.spec import load_worker
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from tests.engine.tiny import save_tiny
@@ -235,3 +237,15 @@ def test_two_weights_of_one_name_never_share_cached_answers(
     other, cached = asked()
     assert cached == 0
     assert other != first
+
+
+def test_inspect_does_not_load_the_model_again_to_learn_about_it(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[object] = []
+    monkeypatch.setattr(provider, "load_worker", lambda spec: loaded.append(spec) or load_worker(spec))
+    run(model, tmp_path, max_tokens=2)
+    info = get_model_info(str(model))
+    assert loaded == []
+    assert info is not None
+    assert info.context_length == model.api.worker.engine.max_length  # type: ignore[attr-defined]

@@ -1,0 +1,45 @@
+"""Packed weights give the same bits as the layers they replace, with adapters and tied heads too."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from copsd_bench.engine.packed import PackedLinear, pack_linears
+from copsd_bench.engine.protocol import View
+from copsd_bench.engine.transformers_engine import TransformersEngine
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 300])
+@pytest.mark.parametrize("bias", [False, True])
+def test_same_bits_as_the_layer_it_replaces(rows: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(96, 160, bias=bias, dtype=torch.bfloat16)
+    states = torch.randn(2, rows, 96, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        assert torch.equal(PackedLinear(linear)(states), linear(states))
+
+
+def test_a_gradient_is_refused() -> None:
+    packed = PackedLinear(torch.nn.Linear(32, 32, dtype=torch.bfloat16))
+    with pytest.raises(RuntimeError, match="no gradients"):
+        packed(torch.randn(1, 32, dtype=torch.bfloat16, requires_grad=True))
+
+
+@pytest.mark.parametrize("adapter", [None, "student", "teacher"])
+def test_an_engine_scores_alike_packed_or_not(
+    tiny_llama: Path, tiny_adapters: dict[str, Path], adapter: str | None
+) -> None:
+    scores = []
+    for packed in (False, True):
+        engine = TransformersEngine(tiny_llama, tiny_adapters, "bfloat16", packed=packed)
+        linears = {type(module) for module in engine.model.modules() if isinstance(module, torch.nn.Linear)}
+        assert (PackedLinear in linears) == packed
+        scores.append(engine.score(View(adapter), [engine.encode("Hello")], [[5, 6, 7, 8]]))
+    assert scores[0] == scores[1]
+
+
+def test_a_float32_model_keeps_its_layers(tiny_llama: Path) -> None:
+    engine = TransformersEngine(tiny_llama, dtype="float32", packed=True)
+    pack_linears(engine.model)
+    assert not any(isinstance(module, PackedLinear) for module in engine.model.modules())
