@@ -12,8 +12,11 @@ from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, prompt_key, whole
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
 
-PREFILL_TOKENS = 8192
+PREFILL_TOKENS = 2048
 """Most prompt tokens (padding included) prefilled in one forward pass."""
+
+SAMPLE_ROWS = 16
+"""Rows whose float32 distributions are in memory together: for 49,000 tokens some 3 MB an array."""
 
 
 @dataclass(eq=False)
@@ -120,13 +123,16 @@ class Decoder:
         live = [b for b, row in enumerate(rows) if not row.finished]
         if not live:
             return
-        logits = self.head.logits(states[live])
-        chosen = choose(logits, [rows[b].sampling for b in live], [rows[b].stream for b in live])
+        for part in torch.tensor(live).split(SAMPLE_ROWS):
+            self._sample_some(states[part], [rows[b] for b in part.tolist()])
+
+    def _sample_some(self, states: torch.Tensor, rows: Sequence[Row]) -> None:
+        logits = self.head.logits(states)
+        chosen = choose(logits, [row.sampling for row in rows], [row.stream for row in rows])
         logprobs = logits.log_softmax(dim=-1)
         picked = logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1)
-        values = zip(live, chosen.tolist(), picked.tolist(), entropy(logprobs).tolist(), strict=True)
-        for b, token, logprob, nats in values:
-            row = rows[b]
+        values = zip(rows, chosen.tolist(), picked.tolist(), entropy(logprobs).tolist(), strict=True)
+        for row, token, logprob, nats in values:
             row.ids.append(token)
             row.logprobs.append(logprob)
             row.entropies.append(nats)
