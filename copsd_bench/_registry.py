@@ -34,23 +34,7 @@ BENCHMARKS = (
     strongreject,
     xstest,
 )
-__all__ = [
-    "BENCHMARKS",
-    "copsd",
-    "copying",
-    "diversity_collapse",
-    "gsm8k",
-    "ifeval",
-    "leakage",
-    "length_collapse",
-    "mini",
-    "pairwise_harmless",
-    "pairwise_help",
-    "prompts",
-    "refusal_collapse",
-    "strongreject",
-    "xstest",
-]
+__all__ = ["BENCHMARKS", "copsd", *(benchmark.__name__ for benchmark in BENCHMARKS)]
 
 
 @modelapi(name="copsd")

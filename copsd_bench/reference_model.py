@@ -17,6 +17,7 @@ from copsd_bench.tested_model import find_model
 
 ENGINE_SETTINGS = {"engine", "engine_args", "dtype", "device", "batch_size", "trust_remote_code"}
 """Settings of the tested model's engine that another local model takes over."""
+SAMPLING = ("max_tokens", "temperature", "top_p")
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
             is given.
     """
     measured = [name for name in names if TASKS[name].reference]
+    taken = {option for name in names for option in TASKS[name].options}
+    for option in ("reference", "rollouts", "embedding_model"):
+        if getattr(config, option) is not None and option not in taken:
+            flag, tasks = f"--{option.replace('_', '-')}", ", ".join(n for n, i in TASKS.items() if option in i.options)
+            raise CopsdError(f"{flag} is for tasks of the suite collapse ({tasks}); none of them is to be run.")
     if not measured:
-        for option in ("reference", "rollouts", "embedding_model"):
-            if getattr(config, option) is not None:
-                flag = f"--{option.replace('_', '-')}"
-                raise CopsdError(f"{flag} is for the tasks of the suite collapse; none of them is to be run.")
         return False
     if config.reference is None:
         raise CopsdError(
@@ -58,11 +60,12 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
     return True
 
 
-def rollout_arguments(config: RunConfig) -> dict[str, Any]:
-    """Arguments of the tasks of the suite `collapse`, beside those of every task."""
-    given = config.model_dump(include={"reference", "rollouts", "max_tokens", "temperature", "top_p"})
-    given |= {"prompts": None if config.prompts is None else str(config.prompts), "cached": True}
-    return {name: value for name, value in given.items() if value is not None}
+def rollout_arguments(config: RunConfig, name: str) -> dict[str, Any]:
+    """Arguments of a task beside those of every task: none but for the tasks of the suite `collapse`."""
+    if not TASKS[name].reference:
+        return {}
+    given = config.model_dump(mode="json", include={*TASKS[name].options, *SAMPLING, "prompts"})
+    return {"cached": True} | {option: value for option, value in given.items() if value is not None}
 
 
 def find_reference(config: RunConfig, spec: EngineSpec | None, model: ModelInfo, mode: str) -> FoundReference:

@@ -91,8 +91,7 @@ def plan(config: RunConfig) -> Plan:
     measured = check_rollout_options(config, names)
     judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
-    rollouts = common | rollout_arguments(config)
-    tasks = [make_task(name, judge, **(rollouts if TASKS[name].reference else common)) for name in names]
+    tasks = [make_task(name, judge, **common, **rollout_arguments(config, name)) for name in names]
     if config.prompts is not None and not measured:
         from copsd_bench.benchmarks.prompts import prompts
 
