@@ -75,11 +75,6 @@ def _moment_statistic(
     return bootstrap_estimate(value, draws, groups, len(kept), unscored, unit)
 
 
-def _defined(draws: Floats, value: float) -> Floats:
-    """A resample in which nothing varies says nothing: it stands at the estimate."""
-    return np.where(np.isnan(draws), value, draws)
-
-
 def _spread(m: Floats) -> tuple[Floats, Floats, Floats]:
     """Sums of squares of x and of y and of products, about the means; squares below rounding are 0."""
     n, x, y, xx, yy, xy = np.moveaxis(m, -1, 0)
