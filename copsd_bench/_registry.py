@@ -7,6 +7,7 @@ from inspect_ai.model import ModelAPI, modelapi
 
 from copsd_bench.benchmarks.collapse.copying import copying
 from copsd_bench.benchmarks.collapse.diversity_collapse import diversity_collapse
+from copsd_bench.benchmarks.collapse.kl_direction import kl_direction
 from copsd_bench.benchmarks.collapse.leakage import leakage
 from copsd_bench.benchmarks.collapse.length_collapse import length_collapse
 from copsd_bench.benchmarks.collapse.pairwise_harmless import pairwise_harmless
@@ -24,6 +25,7 @@ BENCHMARKS = (
     diversity_collapse,
     gsm8k,
     ifeval,
+    kl_direction,
     leakage,
     length_collapse,
     mini,

@@ -61,6 +61,9 @@ TASKS: dict[str, TaskInfo] = {
     "ifeval": TaskInfo("text.ifeval", "checkable instructions", "general", "prompt_strict", "ifeval"),
     "length_collapse": _collapse("length_collapse", "length against the reference's answers", "length_ratio"),
     "refusal_collapse": _collapse("refusal_collapse", "refusal of harmful requests minus of benign twins", "balance"),
+    "kl_direction": _collapse(
+        "kl_direction", "divergence from the reference, both ways", "mode_seeking", white_box=True
+    ),
     "diversity_collapse": _collapse(
         "diversity_collapse", "differences between answers to a prompt", "diversity", options=("embedding_model",)
     ),

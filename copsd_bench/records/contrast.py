@@ -6,7 +6,7 @@ from math import hypot
 import numpy as np
 
 from copsd_bench.records.schema import Estimate
-from copsd_bench.records.stats import RESAMPLES, Floats, Value, bootstrap_estimate, cluster_index, resampled
+from copsd_bench.records.stats import RESAMPLES, Floats, Ints, Value, bootstrap_estimate, cluster_index, resampled
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
@@ -69,9 +69,12 @@ def _moment_statistic(
     value = float(statistic(sums.sum(axis=0)))
     if np.isnan(value):
         return Estimate(value=None, n=len(kept), n_unscored=unscored, method="bootstrap", unit=unit)
-    draws = resampled(
-        groups, lambda counts: _defined(statistic(counts.astype(np.float64) @ sums), value), resamples, 0, groups
-    )
+
+    def redrawn(counts: Ints) -> Floats:
+        drawn = statistic(counts.astype(np.float64) @ sums)
+        return np.where(np.isnan(drawn), value, drawn)  # a resample in which nothing varies says nothing
+
+    draws = resampled(groups, redrawn, resamples, 0, groups)
     return bootstrap_estimate(value, draws, groups, len(kept), unscored, unit)
 
 
