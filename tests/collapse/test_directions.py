@@ -10,11 +10,10 @@ from copsd_bench.collapse.rows import Rows
 from copsd_bench.records.schema import SampleRow
 
 LAYERS, HIDDEN = [1, 5], 64
-RNG = np.random.default_rng(0)
 
 
-def noise() -> Any:
-    return 0.05 * RNG.standard_normal((len(LAYERS), HIDDEN)).astype(np.float32)
+def noise(rng: np.random.Generator) -> Any:
+    return 0.01 * rng.standard_normal((len(LAYERS), HIDDEN)).astype(np.float32)
 
 
 def unit(axis: int) -> Any:
@@ -23,16 +22,17 @@ def unit(axis: int) -> Any:
 
 def planted(cosine: float, refusal: float, verbosity: float, groups: tuple[str, ...] = ("harmful", "benign")) -> Rows:
     """Harmful prompts lie 3 along axis 0; long answers lie 2 along a direction with that cosine to it."""
+    rng = np.random.default_rng(0)
     long = cosine * unit(0) + (1 - cosine**2) ** 0.5 * unit(1)
     model, details = [], {}
     for k in range(40):
         group: Any = groups[k % len(groups)]
         states = States(
             layers=LAYERS,
-            prompt=7 * unit(2) + (3 * unit(0) if group == "harmful" else 0) + noise(),
-            prompt_change=3 * refusal * unit(0) + 9 * unit(3) + noise(),
-            length_change=2 * long + noise() if k % 3 else None,
-            answer_change=2 * verbosity * long + 9 * unit(4) + noise(),
+            prompt=7 * unit(2) + (3 * unit(0) if group == "harmful" else 0) + noise(rng),
+            prompt_change=3 * refusal * unit(0) + 9 * unit(3) + noise(rng),
+            length_change=2 * long + noise(rng) if k % 3 else None,
+            answer_change=2 * verbosity * long + 9 * unit(4) + noise(rng),
         )
         model.append(SampleRow(id=str(k), group=group))
         details[str(k)] = {DETAIL: states.pack()}
@@ -61,7 +61,8 @@ def test_a_missing_class_of_prompts_gives_no_curve(groups: tuple[str, ...]) -> N
 
 
 def test_packing_loses_nothing() -> None:
-    states = States(LAYERS, noise(), noise(), None, noise())
+    rng = np.random.default_rng(0)
+    states = States(LAYERS, noise(rng), noise(rng), None, noise(rng))
     again = States.unpack(states.pack())
     assert again.layers == states.layers
     assert again.length_change is None

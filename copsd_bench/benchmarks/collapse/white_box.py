@@ -48,9 +48,9 @@ def open_sides(pair: RolloutPair, reference: str, constitution: str) -> "tuple[S
 
     try:
         require_one_vocabulary(*(engine for engine, _ in engines_of(reference, constitution)))
-        return sides_of(pair, 1, reference, constitution)
     except CopsdError:
         return None
+    return sides_of(pair, 1, reference, constitution)
 
 
 def sides_of(pair: RolloutPair, count: int, reference: str, constitution: str) -> "tuple[Side, Side]":
