@@ -17,6 +17,7 @@ from copsd_bench.engine.protocol import Engine, Prompt, View
 from copsd_bench.engine.states import batches, completion_states
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.views import using
+from copsd_bench.engine.vocabulary import Vocabulary
 from copsd_bench.errors import CopsdError
 
 CELLS = 1 << 23
@@ -103,16 +104,10 @@ def require_one_vocabulary(model: TransformersEngine, reference: TransformersEng
     """
     if model is reference:
         return
-    ours, theirs = model.tokenizer.get_vocab(), reference.tokenizer.get_vocab()
-    different = ""
-    if model.vocabulary_size != reference.vocabulary_size:
-        different = f"their vocabularies have {model.vocabulary_size} and {reference.vocabulary_size} tokens"
-    elif ours != theirs:
-        first = min(token for token in {*ours, *theirs} if ours.get(token) != theirs.get(token))
-        different = f"the token {first!r} has the id {ours.get(first)} in one and {theirs.get(first)} in the other"
-    elif model.eos_ids != reference.eos_ids:
-        different = f"their answers end with the ids {sorted(model.eos_ids)} and {sorted(reference.eos_ids)}"
-    if different:
+    ours, theirs = (
+        Vocabulary(side.vocabulary_size, side.tokenizer.get_vocab(), side.eos_ids) for side in (model, reference)
+    )
+    if different := ours.difference(theirs):
         raise CopsdError(
             f"Model and reference cannot be compared token by token: {different}; choose a reference of the same "
             "model family."
