@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from copsd_bench.judges.pairwise import Comparison, ModelJudge, both_orders, compare, parse_preference
 from copsd_bench.judges.protocol import Choice, Preference, Unscored
@@ -75,7 +75,9 @@ def test_each_answer_is_judged_against_its_own_other() -> None:
 
 
 def test_a_model_is_asked_with_both_texts_in_both_places() -> None:
-    model = get_model("mockllm/model", custom_outputs=[ModelOutput.from_content("m", "Good.\nVERDICT: A")] * 2)
+    answer = ModelOutput.from_content("m", "Good.\nVERDICT: A")
+    answer.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+    model = get_model("mockllm/model", custom_outputs=[answer] * 2)
     judge = ModelJudge(model, "help")
     found = asyncio.run(compare(judge, ["why?"], ["mine"], ["other"]))
     assert found == [Comparison("tie", False)]  # it always takes the first

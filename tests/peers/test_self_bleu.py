@@ -1,4 +1,4 @@
-"""Self-BLEU is sacrebleu's BLEU; correlation, slope and the interval of a difference are those of scipy and statsmodels."""
+"""Self-BLEU is sacrebleu's BLEU; correlation and slope are scipy's, the interval of a difference statsmodels'."""
 
 import numpy as np
 import pytest

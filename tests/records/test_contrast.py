@@ -9,9 +9,7 @@ from copsd_bench.records.contrast import correlation, difference, intercept, slo
 from copsd_bench.records.schema import Estimate
 from copsd_bench.records.stats import rate
 
-Rates = st.tuples(st.integers(0, 30), st.integers(1, 30)).map(
-    lambda t: rate([True] * min(t) + [False] * (t[1] - min(t)))
-)
+Rates = st.lists(st.booleans(), min_size=1, max_size=30).map(rate)
 
 
 @given(Rates, Rates)
