@@ -129,9 +129,7 @@ def _why_not(
         return None
     for who, engine in ((config.model, spec), (reference.info.name, reference.spec)):
         if engine is None or engine.engine != "transformers":
-            return (
-                f"Task {name} needs every token's distribution, which {who} does not give here (engine transformers)."
-            )
+            return f"Task {name} needs whole token distributions, which {who} does not give (engine transformers does)."
     if spec is None or reference.spec is None or reference.info.model.weights_digest == model.weights_digest:
         return None
     from copsd_bench.engine.vocabulary import vocabulary_of
