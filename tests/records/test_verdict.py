@@ -176,6 +176,21 @@ def test_answers_that_stand_in_several_tasks_are_judged_once() -> None:
     assert any("diversity_collapse" in note for note in both.notes)
 
 
+def test_copying_is_read_from_single_answers_of_both_sides() -> None:
+    def judged_with(overlap: float) -> Verdict:
+        one = against_reference()
+        sides = [
+            [row.model_copy(update={"scores": {"jaccard": x}}) for row in one.tasks[0].samples] for x in (0.06, overlap)
+        ]
+        changes = {"name": "copying", "reference_samples": sides[0], "samples": sides[1]}
+        both = [*one.tasks, one.tasks[0].model_copy(update=changes)]
+        return check_reference(one.model_copy(update={"tasks": both}), RULES).collapse
+
+    assert judged_with(0.07).state == "healthy"
+    assert (judged_with(0.15).state, judged_with(0.15).damages) == ("contracting", ["copying"])
+    assert judged_with(0.4).state == "collapsed"
+
+
 def test_a_record_without_a_reference_says_what_to_do() -> None:
     with pytest.raises(CopsdError, match="--baseline"):
         check_reference(record(), RULES)
