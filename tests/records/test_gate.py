@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.records.gate import GateResult, Rules, check, gate_parts, load_rules
+from copsd_bench.records.gate import GateResult, check
+from copsd_bench.records.gate_table import gate_parts
+from copsd_bench.records.rules import Rules, load_rules
 from copsd_bench.records.schema import RunRecord
 from tests.records.factory import BASE, Behaviour, like, record, rows, task, with_rows, with_task
 
@@ -103,7 +105,7 @@ def test_what_the_baseline_never_measured_is_skipped_and_said() -> None:
     blind = [with_rows(record(run_seed=seed), mean_entropy=None, mean_logprob=None) for seed in (0, 1)]
     result = check(*blind, RULES)
     assert result.verdict == "healthy"
-    assert set(result.skipped) == {"entropy falls", "entropy rises", "log-probability"}
+    assert set(result.skipped) == {"entropy falls", "entropy rises", "log-probability", "log-probability rises"}
     assert check(record(), blind[1], RULES).verdict == "undecided"
 
 
@@ -154,6 +156,9 @@ def test_every_packaged_rule_has_a_rationale_and_every_symptom_a_rule() -> None:
         ({"groups": ["harmless"]}, "rules.0.groups"),
         ({"groups": ["benign"]}, "no groups"),
         ({"statistic": "tokens_median", "margin": 1.2}, "below 1 for a fall"),
+        ({"collapse_margin": 0.2}, "needs the damage"),
+        ({"collapse_margin": 0.01, "damage": "shortening"}, "tolerate more than the margin"),
+        ({"damage": "shrinking"}, "rules.0.damage"),
     ],
 )
 def test_a_wrong_rule_is_refused_by_field(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -162,6 +167,13 @@ def test_a_wrong_rule_is_refused_by_field(tmp_path: Path, changes: dict[str, Any
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump(payload))
     with pytest.raises(CopsdError, match=sentence):
+        load_rules(path)
+
+
+def test_rules_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(RULES.model_dump() | {"rules": [RULES.rules[0].model_dump()] * 2}))
+    with pytest.raises(CopsdError, match="'score' comes twice"):
         load_rules(path)
 
 
