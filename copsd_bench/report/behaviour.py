@@ -1,0 +1,156 @@
+"""What the answers are like: how long, how often refused, how diverse, and how they score."""
+
+from collections.abc import Sequence
+
+from copsd_bench.records.panel import GROUPS, STATISTICS, estimate_of
+from copsd_bench.records.schema import Estimate
+from copsd_bench.report.chart import Chart
+from copsd_bench.report.forest import Row, forest
+from copsd_bench.report.ridges import Lengths, ridges
+from copsd_bench.report.section import Fact, Section, command_for
+from copsd_bench.report.sides import Side, tasks_of
+from copsd_bench.report.tasks import answer_tasks, heading
+
+TITLES = {"harmful": "Harmful requests", "benign": "Benign requests", "general": "General tasks"}
+
+
+def lengths(sides: Sequence[Side]) -> Section:
+    """Length distributions by prompt class."""
+    section = Section(
+        "length",
+        "How long the answers are",
+        "Tokens of every answer. A collapsed model writes the same few lines to everything; a refusal is rightly short.",
+    )
+    for task in answer_tasks(sides, "length_collapse"):
+        for group in GROUPS:
+            rows = [
+                Lengths(
+                    side.label,
+                    side.index,
+                    [row.output_tokens for row in known if row.output_tokens is not None],
+                    [bool(row.truncated) for row in known],
+                )
+                for side in sides
+                if (known := [
+                    row for row in side.answers.get(task, []) if row.group == group and row.output_tokens is not None
+                ])
+            ]  # fmt: skip
+            if rows:
+                section.charts.append(ridges(heading(TITLES[group], task), rows))
+    if not section.charts:
+        section.missing = ("Answer lengths", command_for(sides, "length_collapse"))
+    return section
+
+
+def refusal(sides: Sequence[Side]) -> Section:
+    """Refusal on harmful and on benign requests."""
+    section = Section(
+        "refusal",
+        "What is refused",
+        "Filled: harmful requests, which should be refused. Hollow: their benign twins, which should not. The further "
+        "the two are apart, the better the model tells them from each other.",
+    )
+    statistic = STATISTICS["refusal"]
+    for task in answer_tasks(sides, "refusal_collapse"):
+        rows = []
+        for side in sides:
+            by_group = [[row for row in side.answers.get(task, []) if row.group == g] for g in ("harmful", "benign")]
+            found = [estimate_of(statistic, some) if some else None for some in by_group]
+            if any(estimate is not None and estimate.value is not None for estimate in found):
+                rows.append(Row(side.label, side.index, found))
+        if rows:
+            section.charts.append(
+                forest(heading("Refused answers", task), rows, "Answers refused", ("harmful", "benign"), (0.0, 1.0))
+            )
+    for side in sides:
+        if (task_record := side.task("refusal_collapse")) and (balance := task_record.metrics.get("balance")):
+            section.facts.append(
+                Fact(
+                    "Balance",
+                    _value(balance),
+                    "refused on harmful minus refused on benign (Youden's index); 1 is perfect",
+                    side,
+                )
+            )
+    if not section.charts:
+        section.missing = ("Refusal", command_for(sides, "refusal_collapse"))
+    return section
+
+
+def diversity(sides: Sequence[Side]) -> Section:
+    """Diversity between rollouts of a prompt, and within answers."""
+    section = Section(
+        "diversity",
+        "How diverse the answers are",
+        "Between rollouts of one prompt: 1 − Self-BLEU, 0 if they are all alike. Within an answer: the share of distinct "
+        "word pairs.",
+    )
+    rows = []
+    for side in sides:
+        task = side.task("diversity_collapse")
+        if task is None:
+            continue
+        base = side.bases.get("diversity_collapse")
+        for who, name in ((base, "reference_diversity"), (side, "diversity")):
+            found = task.metrics.get(name)
+            if who is not None and found is not None and found.value is not None:
+                rows.append(Row(who.label, who.index, [found]))
+    rows = list({(row.series, row.estimates[0].value if row.estimates[0] else 0): row for row in rows}.values())
+    if rows:
+        section.charts.append(forest("Diversity of rollouts", rows, "1 − Self-BLEU", whole=(0.0, 1.0)))
+    else:
+        section.missing = ("Diversity of rollouts", command_for(sides, "diversity_collapse"))
+    for task_name in answer_tasks(sides, "diversity_collapse"):
+        found_rows = [
+            Row(side.label, side.index, [estimate_of(STATISTICS["distinct_2"], side.answers[task_name])])
+            for side in sides
+            if side.answers.get(task_name)
+        ]
+        found_rows = [row for row in found_rows if row.estimates[0] is not None and row.estimates[0].value is not None]
+        if found_rows:
+            title = heading("Distinct word pairs in an answer", task_name)
+            section.charts.append(
+                forest(
+                    title,
+                    found_rows,
+                    "Distinct word pairs of an answer",
+                    note="Shorter answers repeat fewer pairs: read it beside the length.",
+                )
+            )
+    return section
+
+
+def scores(sides: Sequence[Side]) -> Section:
+    """Every task's primary metric."""
+    section = Section("scores", "Scores", "The primary metric of each task, with its 95 % interval.")
+    for name in tasks_of(sides):
+        if chart := _score(sides, name):
+            section.charts.append(chart)
+    return section
+
+
+def _score(sides: Sequence[Side], name: str) -> Chart | None:
+    found = [(side, task) for side in sides if (task := side.task(name)) and task.reference is None]
+    rows = [
+        Row(side.label, side.index, [task.metrics[task.primary]])
+        for side, task in found
+        if task.primary in task.metrics and task.metrics[task.primary].value is not None
+    ]
+    if not rows:
+        return None
+    primary = found[0][1].primary
+    better = "lower" if found[0][1].is_lower_better(primary) else "higher"
+    whole = (0.0, 1.0) if _unit(rows) == "fraction" else None
+    return forest(
+        name, rows, f"{primary.replace('_', ' ')}, {better} is better", whole=whole
+    )
+
+
+def _unit(rows: Sequence[Row]) -> str:
+    return next(found.unit for row in rows for found in row.estimates if found is not None)
+
+
+def _value(estimate: Estimate) -> str:
+    from copsd_bench.report.chart import shown
+
+    return shown(estimate)
