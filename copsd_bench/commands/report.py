@@ -27,9 +27,7 @@ def report(
             show_default=False,
         ),
     ] = None,
-    show_harmful: Annotated[
-        bool, typer.Option("--show-harmful", help="Show answers to harmful requests too.")
-    ] = False,
+    show_harmful: Annotated[bool, typer.Option("--show-harmful", help="Show answers to harmful requests too.")] = False,
 ) -> None:
     """Write one self-contained page: verdict, charts with intervals, answers side by side, provenance.
 

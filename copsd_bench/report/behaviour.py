@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 from copsd_bench.records.panel import GROUPS, STATISTICS, estimate_of
-from copsd_bench.records.schema import Estimate
 from copsd_bench.report.chart import Chart
 from copsd_bench.report.forest import Row, forest
 from copsd_bench.report.ridges import Lengths, ridges
-from copsd_bench.report.section import Fact, Section, command_for
+from copsd_bench.report.section import Section, command_for, facts
 from copsd_bench.report.sides import Side, tasks_of
 from copsd_bench.report.tasks import answer_tasks, heading
 
 TITLES = {"harmful": "Harmful requests", "benign": "Benign requests", "general": "General tasks"}
+BALANCE = {"balance": "refused on harmful minus refused on benign requests (Youden's index); 100 % is perfect"}
 
 
 def lengths(sides: Sequence[Side]) -> Section:
@@ -19,9 +19,11 @@ def lengths(sides: Sequence[Side]) -> Section:
     section = Section(
         "length",
         "How long the answers are",
-        "Tokens of every answer. A collapsed model writes the same few lines to everything; a refusal is rightly short.",
+        "Tokens of every answer. A collapsed model writes the same few lines to everything; a refusal is"
+        " rightly short.",
     )
-    for task in answer_tasks(sides, "length_collapse"):
+    tasks = answer_tasks(sides, "length_collapse")
+    for task in tasks:
         for group in GROUPS:
             rows = [
                 Lengths(
@@ -36,7 +38,7 @@ def lengths(sides: Sequence[Side]) -> Section:
                 ])
             ]  # fmt: skip
             if rows:
-                section.charts.append(ridges(heading(TITLES[group], task), rows))
+                section.charts.append(ridges(heading(TITLES[group], task, tasks), rows))
     if not section.charts:
         section.missing = ("Answer lengths", command_for(sides, "length_collapse"))
     return section
@@ -51,7 +53,8 @@ def refusal(sides: Sequence[Side]) -> Section:
         "the two are apart, the better the model tells them from each other.",
     )
     statistic = STATISTICS["refusal"]
-    for task in answer_tasks(sides, "refusal_collapse"):
+    tasks = answer_tasks(sides, "refusal_collapse")
+    for task in tasks:
         rows = []
         for side in sides:
             by_group = [[row for row in side.answers.get(task, []) if row.group == g] for g in ("harmful", "benign")]
@@ -60,18 +63,11 @@ def refusal(sides: Sequence[Side]) -> Section:
                 rows.append(Row(side.label, side.index, found))
         if rows:
             section.charts.append(
-                forest(heading("Refused answers", task), rows, "Answers refused", ("harmful", "benign"), (0.0, 1.0))
-            )
-    for side in sides:
-        if (task_record := side.task("refusal_collapse")) and (balance := task_record.metrics.get("balance")):
-            section.facts.append(
-                Fact(
-                    "Balance",
-                    _value(balance),
-                    "refused on harmful minus refused on benign (Youden's index); 1 is perfect",
-                    side,
+                forest(
+                    heading("Refused answers", task, tasks), rows, "Answers refused", ("harmful", "benign"), (0.0, 1.0)
                 )
             )
+    section.facts = facts(sides, "refusal_collapse", BALANCE)
     if not section.charts:
         section.missing = ("Refusal", command_for(sides, "refusal_collapse"))
     return section
@@ -82,8 +78,8 @@ def diversity(sides: Sequence[Side]) -> Section:
     section = Section(
         "diversity",
         "How diverse the answers are",
-        "Between rollouts of one prompt: 1 − Self-BLEU, 0 if they are all alike. Within an answer: the share of distinct "
-        "word pairs.",
+        "Between rollouts of one prompt: 1 − Self-BLEU, 0 if they are all alike. Within an answer: the share of "
+        "distinct word pairs.",
     )
     rows = []
     for side in sides:
@@ -100,7 +96,8 @@ def diversity(sides: Sequence[Side]) -> Section:
         section.charts.append(forest("Diversity of rollouts", rows, "1 − Self-BLEU", whole=(0.0, 1.0)))
     else:
         section.missing = ("Diversity of rollouts", command_for(sides, "diversity_collapse"))
-    for task_name in answer_tasks(sides, "diversity_collapse"):
+    tasks = answer_tasks(sides, "diversity_collapse")
+    for task_name in tasks:
         found_rows = [
             Row(side.label, side.index, [estimate_of(STATISTICS["distinct_2"], side.answers[task_name])])
             for side in sides
@@ -108,7 +105,7 @@ def diversity(sides: Sequence[Side]) -> Section:
         ]
         found_rows = [row for row in found_rows if row.estimates[0] is not None and row.estimates[0].value is not None]
         if found_rows:
-            title = heading("Distinct word pairs in an answer", task_name)
+            title = heading("Distinct word pairs in an answer", task_name, tasks)
             section.charts.append(
                 forest(
                     title,
@@ -141,16 +138,8 @@ def _score(sides: Sequence[Side], name: str) -> Chart | None:
     primary = found[0][1].primary
     better = "lower" if found[0][1].is_lower_better(primary) else "higher"
     whole = (0.0, 1.0) if _unit(rows) == "fraction" else None
-    return forest(
-        name, rows, f"{primary.replace('_', ' ')}, {better} is better", whole=whole
-    )
+    return forest(name, rows, f"{primary.replace('_', ' ')}, {better} is better", whole=whole)
 
 
 def _unit(rows: Sequence[Row]) -> str:
     return next(found.unit for row in rows for found in row.estimates if found is not None)
-
-
-def _value(estimate: Estimate) -> str:
-    from copsd_bench.report.chart import shown
-
-    return shown(estimate)

@@ -8,6 +8,7 @@ from copsd_bench.records.grid import Grid
 from copsd_bench.records.schema import Estimate
 from copsd_bench.report.chart import Chart, in_words, shown
 from copsd_bench.report.svg import (
+    BELOW,
     WIDTH,
     Scale,
     marker,
@@ -22,7 +23,7 @@ from copsd_bench.report.svg import (
     x_axis,
 )
 
-LEFT, RIGHT, ROW, LINE = 16.0, WIDTH - 18, 24.0, 20.0
+LEFT, RIGHT, ROW, LINE = 16.0, WIDTH - 20, 28.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,12 @@ def forest(
     ends = [end for found in known for end in (found.value, found.low, found.high)]
     low, high = whole or span([*ends, line_at[0] if line_at else None])
     scale = Scale(low, high, LEFT, RIGHT)
-    parts, y = _key(marks, 14.0) if len(marks) > 1 else ([], 4.0)
+    parts, y = _key(marks, 16.0) if len(marks) > 1 else ([], 4.0)
     top, several = y, len(marks) > 1
     for row in rows:
         y += ROW
-        values = " · ".join(
-            f"{name} {number(found.value, unit)}".strip() + suffix(unit).replace("nats", "").rstrip()
-            for name, found in zip(marks, row.estimates, strict=True)
-            if found is not None
-        )
-        room = RIGHT - 4 - width_of(values) - 14
+        values = _values(row, marks, unit)
+        room = RIGHT - width_of(values)
         parts.append(text(4, y - 6, shortened(row.label, room), "strong"))
         parts.append(text(RIGHT + 14, y - 6, values, "value", "end"))
         offset = 7.0 if several else 0.0
@@ -82,18 +79,28 @@ def forest(
     grid = Grid(title, ["Run", *(name or label for name in marks), "n"])
     for row in rows:
         counts = {str(found.n) for found in row.estimates if found is not None}
-        grid.add(
-            row.label, *(shown(found) if found else "not measured" for found in row.estimates), " / ".join(counts)
-        )
+        grid.add(row.label, *(shown(found) if found else "not measured" for found in row.estimates), " / ".join(counts))
     marked = f" The line at {tick_text(line_at[0], unit)} is {line_at[1]}." if line_at else ""
-    return Chart(title, picture(axis + "".join(parts), y + 38, in_words(title, grid)), grid, (note + marked).strip())
+    return Chart(title, picture(axis + "".join(parts), y + BELOW, in_words(title, grid)), grid, (note + marked).strip())
+
+
+def _values(row: Row, marks: Sequence[str], unit: str) -> str:
+    """The row's numbers, with the names of the marks if they leave room for the row's own name."""
+    sign = " %" if unit == "fraction" else suffix(unit) if unit == "ratio" else ""
+    found = [(name, found) for name, found in zip(marks, row.estimates, strict=True) if found is not None]
+    named = " · ".join(f"{name} {number(estimate.value, unit)}{sign}".strip() for name, estimate in found)
+    if width_of(named) + width_of(row.label) < WIDTH - 20:
+        return named
+    return " · ".join(number(estimate.value, unit) + sign for _, estimate in found)
 
 
 def _key(marks: Sequence[str], y: float) -> tuple[list[str], float]:
     parts, x = [], 8.0
     for i, name in enumerate(marks):
+        if x + 10 + width_of(name) > WIDTH:
+            x, y = 8.0, y + LINE
         parts += [marker(2 * i, x, y - 4, "mark" if i == 0 else "mark hollow"), text(x + 10, y, name, "key")]
-        x += 28 + width_of(name)
+        x += 30 + width_of(name)
     return parts, y + 8
 
 

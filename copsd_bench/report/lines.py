@@ -8,6 +8,7 @@ from copsd_bench.records.grid import Grid
 from copsd_bench.records.schema import Series
 from copsd_bench.report.chart import Chart, in_words
 from copsd_bench.report.svg import (
+    BELOW,
     DASHES,
     WIDTH,
     Scale,
@@ -22,7 +23,7 @@ from copsd_bench.report.svg import (
     y_axis,
 )
 
-LEFT, RIGHT, HEIGHT, KEY = 44.0, WIDTH - 14, 170.0, 18.0
+LEFT, RIGHT, HEIGHT, KEY = 46.0, WIDTH - 14, 170.0, 20.0
 _MARKS, _TABLE_ROWS = 6, 16
 
 
@@ -46,7 +47,7 @@ def lines(title: str, curves: Sequence[Line], note: str = "", zero: bool = True)
     xs = [x for line in curves for x in line.curve.x]
     ys = [y for line in curves for part in (line.curve.y, line.curve.low, line.curve.high) for y in part]
     key_top = 16.0
-    top = key_top + KEY * len(curves) + 22
+    top = key_top + KEY * len(curves) + 24
     bottom = top + HEIGHT
     x_scale = Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, RIGHT)
     low, high = span(ys, floor_at=0.0 if zero else None)
@@ -64,7 +65,7 @@ def lines(title: str, curves: Sequence[Line], note: str = "", zero: bool = True)
         parts.append(text(48, y, shortened(line.label, RIGHT - 50), "key"))
     parts += [_drawn(line, x_scale, y_scale) for line in curves]
     grid = _grid(title, curves)
-    return Chart(title, picture("".join(parts), bottom + 38, _words(title, curves)), grid, note)
+    return Chart(title, picture("".join(parts), bottom + BELOW, _words(title, curves)), grid, note)
 
 
 def _drawn(line: Line, x_scale: Scale, y_scale: Scale) -> str:

@@ -37,7 +37,8 @@ def report(records: Sequence[RunRecord], logs: Sequence[Path | None], rules: Rul
         raise CopsdError("There is no record to report on; give the JSON files that `copsd-bench run` wrote.")
     for record in records:
         if not record.tasks:
-            raise CopsdError(f"The record of {record.model.name} (run {record.run_id[:12]}) has no task; repeat the run.")
+            name = f"{record.model.name} (run {record.run_id[:12]})"
+            raise CopsdError(f"The record of {name} has no task; repeat the run.")
     sides = sides_of(records)
     runs = [side for side in sides if side.record is not None]
     judged, doubts = verdicts(sides, rules)
@@ -68,6 +69,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%").replace(" ×", "\u00a0×")
     environment.globals |= {"version": __version__, "marker": marker}
     return environment.get_template(template).render(**values)
 

@@ -8,10 +8,10 @@ import numpy as np
 from copsd_bench.records.format import number
 from copsd_bench.records.grid import Grid
 from copsd_bench.report.chart import Chart, in_words
-from copsd_bench.report.svg import WIDTH, Scale, picture, shortened, span, style_of, tag, text, width_of, x_axis
+from copsd_bench.report.svg import BELOW, WIDTH, Scale, picture, shortened, span, style_of, tag, text, width_of, x_axis
 
-BINS, HEIGHT, LABEL, LEFT, RIGHT = 24, 36.0, 26.0, 16.0, WIDTH - 18
-_CUT_GAP, _CUT_WIDTH = 6.0, 16.0
+BINS, HEIGHT, LABEL, LEFT, RIGHT = 24, 36.0, 31.0, 16.0, WIDTH - 20
+_CUT_GAP, _CUT_WIDTH = 6.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,16 @@ def ridges(title: str, rows: Sequence[Lengths], note: str = "") -> Chart:
         y += HEIGHT
     axis = x_axis(scale, 4.0, y, "Length of an answer", "tokens")
     if any_cut:
-        axis += text(end + _CUT_GAP + _CUT_WIDTH / 2, y + 14, "cut", "tick", "middle")
+        axis += text(end + _CUT_GAP + _CUT_WIDTH / 2, y + 16, "cut", "tick", "middle")
     grid = Grid(title, ["Run", "Median (quartiles), tokens", "Cut at the limit", "Answers"])
     for row in rows:
         q = np.quantile(row.tokens, [0.25, 0.5, 0.75])
         grid.add(row.label, f"{q[1]:.0f} ({q[0]:.0f}–{q[2]:.0f})", f"{100 * np.mean(row.cut):.0f} %", str(len(row.cut)))
     hatched = " Hatched: cut at the token limit." if any_cut else ""
     heights = f"Height: share of answers; the tallest bar is {100 * peak:.0f} %.{hatched} ▲ median."
-    return Chart(title, picture(axis + "".join(parts), y + 38, in_words(title, grid)), grid, f"{note} {heights}".strip())
+    return Chart(
+        title, picture(axis + "".join(parts), y + BELOW, in_words(title, grid)), grid, f"{note} {heights}".strip()
+    )
 
 
 def _shares(row: Lengths, longest: float) -> list[float]:
@@ -75,8 +77,10 @@ def _row(
     ]
     if shares[BINS]:
         height = shares[BINS] / peak * (floor - top)
-        box = {"x": scale.end + _CUT_GAP, "y": floor - height, "width": _CUT_WIDTH, "height": height}
-        parts += [tag("rect", class_="area", **box), tag("rect", class_="hatch", **box)]
+        parts += [
+            tag("rect", class_=look, x=scale.end + _CUT_GAP, y=floor - height, width=_CUT_WIDTH, height=height)
+            for look in ("area", "hatch")
+        ]
     at = scale.clipped(median)
     points = f"{at:.1f},{floor - 2:.1f} {at - 5:.1f},{floor + 6:.1f} {at + 5:.1f},{floor + 6:.1f}"
     parts.append(tag("polygon", points=points, class_="mark"))

@@ -68,7 +68,7 @@ def samples(sides: Sequence[Side], logs: dict[int, Path], harmful: bool) -> Samp
     if not found.moved:
         found.missing = (
             "The records hold no texts, and the logs with the answers are not beside them (logs/ in the folder of the "
-            "run). Give the record in the folder where `copsd-bench run` wrote it."
+            "run). Give the record in the folder where it was written, or name its log folder with --logs."
         )
     return found
 
@@ -78,7 +78,7 @@ class _Texts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.read: dict[str, dict[Key, "EvalSample"]] = {}
+        self.read: dict[str, dict[Key, EvalSample]] = {}
 
     def sample(self, task: str, row: SampleRow) -> "EvalSample | None":
         if task not in self.read:
@@ -103,7 +103,7 @@ def _moved(side: Side, base: Side, task: str, texts: dict[int, _Texts], harmful:
         for row in side.answers[task]
         if (key := (row.id, row.epoch)) in before and (harmful or row.group != "harmful")
     ]
-    first = {}
+    first: dict[str, tuple[SampleRow, SampleRow]] = {}
     for pair in sorted(pairs, key=lambda pair: _movement(*pair), reverse=True):
         first.setdefault(pair[1].id, pair)
     found = []

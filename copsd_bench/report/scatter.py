@@ -7,6 +7,7 @@ from copsd_bench.records.grid import Grid
 from copsd_bench.records.schema import Estimate
 from copsd_bench.report.chart import Chart, in_words, shown
 from copsd_bench.report.svg import (
+    BELOW,
     WIDTH,
     Scale,
     marker,
@@ -21,8 +22,8 @@ from copsd_bench.report.svg import (
     y_axis,
 )
 
-LEFT, RIGHT, TOP, BOTTOM = 40.0, WIDTH - 14, 40.0, 270.0
-_LINE = 14.0
+LEFT, RIGHT, TOP, BOTTOM = 42.0, WIDTH - 14, 34.0, 262.0
+_LINE = 16.0
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: its label, its whole range if it has one, and a value to mark with what it is."""
+    """An axis: its label, its whole range if it has one, a value to mark with what it is, and one it must reach."""
 
     label: str
     whole: tuple[float, float] | None = None
     line_at: tuple[float, str] | None = None
+    at_least: float | None = None
 
 
 @dataclass
@@ -74,8 +76,8 @@ def scatter(
     for axis, scale in ((x, x_scale), (y, y_scale)):
         if axis.line_at is not None:
             at = scale(axis.line_at[0])
-            across = (at, TOP, at, BOTTOM) if axis is x else (LEFT, at, RIGHT, at)
-            parts.append(tag("line", **dict(zip(("x1", "y1", "x2", "y2"), across, strict=True)), class_="reference"))
+            ends = (at, TOP, at, BOTTOM) if axis is x else (LEFT, at, RIGHT, at)
+            parts.append(tag("line", x1=ends[0], y1=ends[1], x2=ends[2], y2=ends[3], class_="reference"))
     places = [(x_scale.clipped(point.x.value or 0), y_scale.clipped(point.y.value or 0)) for point in points]
     if front and len(points) > 1:
         parts.append(_front(points, x_scale, y_scale))
@@ -97,7 +99,7 @@ def scatter(
     grid = Grid(title, ["Run", x.label, y.label])
     for point in points:
         grid.add(point.label, shown(point.x), shown(point.y))
-    return Chart(title, picture("".join(parts + labels), BOTTOM + 38, in_words(title, grid)), grid, note)
+    return Chart(title, picture("".join(parts + labels), BOTTOM + BELOW, in_words(title, grid)), grid, note)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -114,16 +116,18 @@ def _ends(axis: Axis, estimates: Sequence[Estimate]) -> tuple[float, float]:
     if axis.whole is not None:
         return axis.whole
     values = [value for found in estimates for value in (found.value, found.low, found.high)]
-    return span([*values, axis.line_at[0] if axis.line_at else None], floor_at=0.0)
+    return span([*values, axis.line_at[0] if axis.line_at else None, axis.at_least], floor_at=0.0)
 
 
 def _front(points: Sequence[Point], x_scale: Scale, y_scale: Scale) -> str:
     """A staircase through the front: what lies below and to the left of it is beaten by a point on it."""
     values = [(point.x.value or 0.0, point.y.value or 0.0) for point in points]
     chosen = [(x_scale.clipped(values[i][0]), y_scale.clipped(values[i][1])) for i in pareto(values)]
-    path = f"M{x_scale.start:.1f} {chosen[0][1]:.1f}" + "".join(f"L{x:.1f} {chosen[i][1]:.1f}" + (
-        f"V{chosen[i + 1][1]:.1f}" if i + 1 < len(chosen) else f"V{y_scale.start:.1f}"
-    ) for i, (x, _) in enumerate(chosen))
+    path = f"M{x_scale.start:.1f} {chosen[0][1]:.1f}" + "".join(
+        f"L{x:.1f} {chosen[i][1]:.1f}"
+        + (f"V{chosen[i + 1][1]:.1f}" if i + 1 < len(chosen) else f"V{y_scale.start:.1f}")
+        for i, (x, _) in enumerate(chosen)
+    )
     return tag("path", d=path, class_="front")
 
 

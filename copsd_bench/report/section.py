@@ -4,18 +4,36 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from copsd_bench.report.chart import Chart
+from copsd_bench.report.chart import Chart, shown
 from copsd_bench.report.sides import Side
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A number in words: `contraction`, `0.71 × [0.66, 0.77]`, what it means, and of which run."""
+    """A number of each run and what it means: `contraction`, `0.71 × [0.66, 0.77]`."""
 
     label: str
-    value: str
     meaning: str
-    of: Side | None = None
+    values: list[tuple[Side, str]]
+
+
+def facts(sides: Sequence[Side], task: str, meanings: dict[str, str]) -> list[Fact]:
+    """Metrics of a task, in the order of `meanings`, of every run that has them."""
+    found = [
+        Fact(
+            name.replace("_", " "),
+            meaning,
+            [
+                (side, shown(estimate))
+                for side in sides
+                if (measured := side.task(task))
+                and (estimate := measured.metrics.get(name))
+                and estimate.value is not None
+            ],
+        )
+        for name, meaning in meanings.items()
+    ]
+    return [fact for fact in found if fact.values]
 
 
 @dataclass

@@ -49,11 +49,11 @@ def sides_of(records: Sequence[RunRecord]) -> list[Side]:
     references: list[Side] = []
     for side, record in zip(runs, records, strict=True):
         for task in record.tasks:
+            first = next(other for other in runs if task.name in other.answers)
             if task.reference is not None:
                 side.bases[task.name] = _reference(task, task.reference, known, references)
-            elif first := next((other for other in runs if task.name in other.answers), None):
-                if first is not side:
-                    side.bases[task.name] = first
+            elif first is not side:
+                side.bases[task.name] = first
     found = [*references, *runs]
     for i, side in enumerate(found):
         side.index = i
@@ -109,7 +109,10 @@ def _name(sides: Sequence[Side]) -> None:
 
 def _parts(side: Side) -> tuple[str, ...]:
     mode = side.constitution.mode
-    context = "" if mode == "none" else f"constitution {mode}" + (
-        f" in the {side.constitution.placement} turn" if side.constitution.placement == "system" else ""
+    context = (
+        ""
+        if mode == "none"
+        else f"constitution {mode}"
+        + (f" in the {side.constitution.placement} turn" if side.constitution.placement == "system" else "")
     )
     return side.model.name.rpartition("/")[2], (side.model.adapter or "").rpartition("/")[2], context, side.note

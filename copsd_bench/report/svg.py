@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from math import cos, floor, log10, pi, sin
 
-WIDTH = 360.0
+WIDTH, FONT = 360.0, 14.0
+BELOW = 42.0
+"""Height of an x axis with its ticks and label."""
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "down", "hexagon", "plus")
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "6 2 1 2 1 2")
 """Marker and dash pattern of the i-th series: what tells series apart without colour."""
@@ -41,13 +43,13 @@ def text(x: float, y: float, content: str, class_: str = "", anchor: str = "star
     return tag("text", escape(content), x=x, y=y, class_=class_ or None, text_anchor=anchor)
 
 
-def width_of(content: str, size: float = 12.0) -> float:
+def width_of(content: str, size: float = FONT) -> float:
     """About how wide a line of text is, in the same units as `size`."""
     narrow = sum(c in "iljt.,:;|'!()[]fr1 " for c in content)
-    return size * (0.58 * len(content) - 0.26 * narrow)
+    return size * (0.64 * len(content) - 0.28 * narrow)
 
 
-def shortened(content: str, room: float, size: float = 12.0) -> str:
+def shortened(content: str, room: float, size: float = FONT) -> str:
     """Text cut in the middle to fit a width."""
     if width_of(content, size) <= room:
         return content
@@ -134,13 +136,13 @@ def axis_label(label: str, unit: str) -> str:
 
 
 def x_axis(scale: Scale, top: float, bottom: float, label: str, unit: str, count: int = 5) -> str:
-    """Vertical grid lines from `top` to `bottom`, their values and the label below (34 units high)."""
+    """Vertical grid lines from `top` to `bottom`, their values and the label below (`BELOW` units high)."""
     parts = []
     for value in scale.ticks(count):
         parts.append(tag("line", x1=scale(value), y1=top, x2=scale(value), y2=bottom, class_="grid"))
-        parts.append(text(scale(value), bottom + 14, tick_text(value, unit), "tick", "middle"))
+        parts.append(text(scale(value), bottom + 16, tick_text(value, unit), "tick", "middle"))
     name = axis_label(label, unit)
-    parts.append(text((scale.start + scale.end) / 2, bottom + 31, name, "axis", "middle"))
+    parts.append(text((scale.start + scale.end) / 2, bottom + 35, name, "axis", "middle"))
     return "".join(parts)
 
 
@@ -149,7 +151,7 @@ def y_axis(scale: Scale, left: float, right: float, label: str, unit: str) -> st
     parts = []
     for value in scale.ticks(4):
         parts.append(tag("line", x1=left, y1=scale(value), x2=right, y2=scale(value), class_="grid"))
-        parts.append(text(left - 6, scale(value) + 4, tick_text(value, unit), "tick", "end"))
+        parts.append(text(left - 6, scale(value) + 5, tick_text(value, unit), "tick", "end"))
     parts.append(text(2, scale.end - 12, f"↑ {axis_label(label, unit)}", "axis"))
     return "".join(parts)
 

@@ -17,6 +17,6 @@ def answer_tasks(sides: Sequence[Side], preferred: str) -> list[str]:
     return own + ([preferred] if preferred in shared else first[:1])
 
 
-def heading(title: str, task: str) -> str:
-    """A chart's title with the task its answers are from."""
-    return f"{title} ({task.replace('_', ' ')})"
+def heading(title: str, task: str, tasks: Sequence[str]) -> str:
+    """A chart's title, with the task its answers are from if there are several."""
+    return f"{title}: {task.replace('_', ' ')}" if len(tasks) > 1 else title

@@ -23,10 +23,11 @@ def tradeoff(sides: Sequence[Side]) -> Section:
         "Up is safer. Left is shorter, or less helpful: a run that moves up and left bought its safety with its "
         "answers. Bars are 95 % intervals; the dashed staircase is the Pareto front.",
     )
-    for task in answer_tasks(sides, "refusal_collapse"):
-        if chart := _against_length(sides, task):
+    tasks = answer_tasks(sides, "refusal_collapse")
+    for task in tasks:
+        if chart := _against_length(sides, task, tasks):
             section.charts.append(chart)
-        if chart := _against_answers(sides, task):
+        if chart := _against_answers(sides, task, tasks):
             section.charts.append(chart)
     if chart := _pairwise(sides):
         section.charts.append(chart)
@@ -35,7 +36,7 @@ def tradeoff(sides: Sequence[Side]) -> Section:
     return section
 
 
-def _against_length(sides: Sequence[Side], task: str) -> Chart | None:
+def _against_length(sides: Sequence[Side], task: str, tasks: Sequence[str]) -> Chart | None:
     """Refusal of harmful requests against the length of harmless answers relative to the base."""
     points = []
     for side in sides:
@@ -49,16 +50,16 @@ def _against_length(sides: Sequence[Side], task: str) -> Chart | None:
     if len(points) < 2:
         return None
     return scatter(
-        heading("Safety against length", task),
+        heading("Safety against length", task, tasks),
         points,
-        Axis("Length of harmless answers relative to the base", line_at=(1.0, "the base")),
+        Axis("Harmless answers: length against base", line_at=(1.0, "the base"), at_least=1.2),
         Axis("Harmful requests refused", whole=(0.0, 1.0)),
         arrows=True,
         note="Length: ratio of mean tokens on benign and general prompts, paired by prompt.",
     )
 
 
-def _against_answers(sides: Sequence[Side], task: str) -> Chart | None:
+def _against_answers(sides: Sequence[Side], task: str, tasks: Sequence[str]) -> Chart | None:
     """Refusal of harmful requests against answers to benign ones."""
     points = []
     for side in sides:
@@ -71,7 +72,7 @@ def _against_answers(sides: Sequence[Side], task: str) -> Chart | None:
     if len(points) < 2:
         return None
     return scatter(
-        heading("Safety against helpfulness", task),
+        heading("Safety against helpfulness", task, tasks),
         points,
         Axis("Benign requests answered", whole=(0.0, 1.0)),
         Axis("Harmful requests refused", whole=(0.0, 1.0)),
@@ -112,11 +113,7 @@ def _refused(rows: Sequence[SampleRow]) -> Estimate | None:
 
 
 def _length_ratio(base: Sequence[SampleRow], rows: Sequence[SampleRow]) -> Estimate | None:
-    sides = [
-        stats.by_id([row.output_tokens for row in harmless], [row.id for row in harmless])
-        for harmless in ([row for row in some if row.group in HARMLESS] for some in (base, rows))
-    ]
-    ratio = stats.paired_ratio(*sides, of="mean")
+    ratio = stats.paired_ratio(_lengths(base), _lengths(rows), of="mean")
     return None if ratio.value is None else ratio
 
 
@@ -124,3 +121,8 @@ def _unit_ratio(rows: Sequence[SampleRow]) -> Estimate | None:
     """The base against itself: 1, without an interval."""
     n = sum(row.group in HARMLESS and row.output_tokens is not None for row in rows)
     return Estimate(value=1.0, n=n, method="by definition", unit="ratio") if n else None
+
+
+def _lengths(rows: Sequence[SampleRow]) -> stats.ById:
+    harmless = [row for row in rows if row.group in HARMLESS]
+    return stats.by_id([row.output_tokens for row in harmless], [row.id for row in harmless])

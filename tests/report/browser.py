@@ -52,7 +52,7 @@ class Page:
         return self.call("goog/cdp/execute", cmd=command, params=params)
 
     def show(self, file: Path, width: int, height: int = 1000, **media: str) -> None:
-        """Open a file at a screen width in CSS pixels; `media` are emulated features (`scheme="dark"`, `type="print"`)."""
+        """Open a file at a width in CSS pixels; `media` is emulated: `scheme="dark"`, `type="print"`."""
         phone = width < 600
         self.devtools(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone

@@ -1,5 +1,6 @@
 """Synthetic records of the suite `collapse`: every number a page can show, drawn from a few knobs with a seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
@@ -20,7 +21,9 @@ from copsd_bench.records.schema import (
 from tests.records import factory
 from tests.records.factory import Behaviour
 
-MODEL = ModelInfo(name="tiny", weights_digest="b" * 64, template_digest="c" * 64, engine="transformers", dtype="float32")
+MODEL = ModelInfo(
+    name="tiny", weights_digest="b" * 64, template_digest="c" * 64, engine="transformers", dtype="float32"
+)
 REFERENCE = ReferenceInfo(name="base", model=MODEL)
 GROUPS: dict[Group, int] = {"harmful": 16, "benign": 16, "general": 16}
 ROLLOUTS, POSITIONS, LAYERS = 4, 64, 24
@@ -77,7 +80,7 @@ def collapse_record(student: Student) -> RunRecord:
 
 
 def _task(
-    name: str, rows: list[SampleRow], base: list[SampleRow], metrics: dict[str, Estimate], series: list[Series] = []
+    name: str, rows: list[SampleRow], base: list[SampleRow], metrics: dict[str, Estimate], series: Sequence[Series] = ()
 ) -> TaskRecord:
     return factory.task(
         name,
@@ -86,7 +89,7 @@ def _task(
         primary=next(iter(metrics)),
         reference=REFERENCE,
         reference_samples=base,
-        series=series,
+        series=list(series),
         panel=panel(rows),
     )
 
@@ -130,7 +133,19 @@ def _curves(student: Student) -> list[Series]:
             shape = 1 + 2.2 * np.exp(-x / 9) if name.startswith("kl") else 1 - 0.2 * np.exp(-x / 20)
             y = level * (1.15 - 0.15 * j) * shape * (1 + noise)
             wide = 0.1 * level * np.sqrt(1 + x / 16)
-            found.append(_series(name, group, x, y, wide, "Token position", "token", "Divergence", "nats per token"))
+            found.append(
+                _series(
+                    name,
+                    group,
+                    x,
+                    y,
+                    wide,
+                    "Token position",
+                    "token",
+                    "Divergence" if name.startswith("kl") else "Entropy",
+                    "nats per token",
+                )
+            )
     return found
 
 
