@@ -105,10 +105,12 @@ def test_the_core_needs_no_model_library(installed: Path) -> None:
 
 
 def test_wheel_holds_every_packaged_file_and_nothing_else(wheel: Path) -> None:
-    folders = ["copsd_bench", "copsd_train", "constitutions"]
+    folders = ["copsd_bench", "copsd_train", "constitutions", "results/reported"]
     sources = run(["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders], ROOT).split()
     expected = {
-        re.sub("^constitutions/", "copsd_bench/constitutions/", name) for name in sources if (ROOT / name).exists()
+        re.sub("^(?:constitutions|results/(?=reported))", r"copsd_bench/\g<0>", name).replace("results/", "")
+        for name in sources
+        if (ROOT / name).exists()
     }
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}

@@ -36,13 +36,13 @@ def report(
 
     Example: `copsd-bench report base.json student.json -o report.html`
     """
+    from copsd_bench.commands._show import file_named
     from copsd_bench.errors import CopsdError
     from copsd_bench.records.rules import load_rules
     from copsd_bench.records.store import read_record, write_text
     from copsd_bench.report.page import report as page
 
-    if out.is_dir():
-        raise CopsdError(f"--out {out} is a folder; give a file name.")
+    file_named("--out", out)
     if logs and len(logs) != len(records):
         raise CopsdError(f"{len(logs)} --logs were given for {len(records)} records; give one for each.")
     found = [read_record(path) for path in records]

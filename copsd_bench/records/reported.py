@@ -15,9 +15,9 @@ from copsd_bench.errors import CopsdError
 from copsd_bench.records.schema import Strict
 
 Evidence = Literal["table", "text", "figure", "abstract", "readme", "digest", "computed"]
-"""How a number was obtained: printed in a table or the text, read off a figure (within one or two per cent of its axis),
-from the abstract, from a repository's README, from a third party's notes that were not checked, or computed from others
-of the same paper."""
+"""How a number was obtained: printed in a table or the text; read off a figure (within one or two per cent of its
+axis); from the abstract; from a repository's README; from a third party's notes that were not checked; or computed from
+others of the same paper."""
 
 
 class Source(Strict):
@@ -60,6 +60,7 @@ class ReportedTable(Strict):
     Attributes:
         decimals: digits printed behind the point.
         where: table, figure or section of the source.
+        chart: two metrics, both better when higher, to draw against each other: x and y.
     """
 
     id: str
@@ -70,7 +71,8 @@ class ReportedTable(Strict):
     decimals: int = Field(ge=0, le=4)
     metrics: list[ReportedMetric] = Field(min_length=1)
     rows: list[ReportedRow] = Field(min_length=1)
-    notes: list[str] = []
+    chart: tuple[str, str] | None = None
+    notes: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _rectangular(self) -> Self:
@@ -80,6 +82,9 @@ class ReportedTable(Strict):
         for what, names in (("system", [r.system for r in self.rows]), ("metric", [m.name for m in self.metrics])):
             if len(set(names)) < len(names):
                 raise ValueError(f"a {what} stands twice in table {self.id!r}")
+        for name in self.chart or ():
+            if not any(metric.name == name and metric.better == "higher" for metric in self.metrics):
+                raise ValueError(f"the chart's {name!r} is no metric of table {self.id!r} that is better when higher")
         return self
 
     def evidence_of(self, row: ReportedRow, metric: ReportedMetric) -> Evidence:
@@ -93,12 +98,12 @@ class ReportedTable(Strict):
 
 
 class Reported(Strict):
-    """A file of `results/reported`."""
+    """A file of `results/reported`. `format` is its schema's version; records alone have a `schema_version`."""
 
-    schema_version: Literal[1]
+    format: Literal[1]
     source: Source
     tables: list[ReportedTable] = Field(min_length=1)
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
     def table(self, id: str) -> ReportedTable:
         """A table by its id."""
