@@ -12,7 +12,7 @@ The bootstrap and its intervals are explained in `records/bootstrap.py`. In simu
 cover 93 to 97 %; a ratio of medians on fewer than about 100 items is cautious (97 to 98 % at 80).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -250,9 +250,14 @@ def _scored(values: Sequence[Value], ids: Sequence[str] | None) -> tuple[Floats,
     """Scored values, the cluster index of each (0 ... G - 1), and how many were unscored."""
     names = ids if ids is not None else range(len(values))
     kept = [(float(value), name) for value, name in zip(values, names, strict=True) if value is not None]
-    index = {name: i for i, name in enumerate(dict.fromkeys(name for _, name in kept))}
     x = np.array([value for value, _ in kept], dtype=np.float64)
-    return x, np.array([index[name] for _, name in kept], dtype=np.int64), len(values) - len(kept)
+    return x, cluster_index([name for _, name in kept]), len(values) - len(kept)
+
+
+def cluster_index(names: Sequence[Hashable]) -> Ints:
+    """The number of each row's item, 0 ... G - 1 in order of appearance."""
+    index = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([index[name] for name in names], dtype=np.int64)
 
 
 def _rows(side: ById, items: Sequence[str]) -> tuple[Floats, Ints]:
