@@ -5,8 +5,8 @@ from math import hypot
 
 import numpy as np
 
-from copsd_bench.records.schema import Estimate
 from copsd_bench.records.bootstrap import RESAMPLES, Floats, bootstrap, bootstrap_estimate
+from copsd_bench.records.schema import Estimate
 from copsd_bench.records.stats import Value, cluster_index
 
 
@@ -70,7 +70,7 @@ def _moment_statistic(
     value = float(statistic(sums.sum(axis=0)))
     if np.isnan(value):
         return Estimate(value=None, n=len(kept), n_unscored=unscored, method="bootstrap", unit=unit)
-    draws = bootstrap(groups, lambda counts: _defined(statistic(counts @ sums), value), resamples, 0, groups)
+    draws = bootstrap(groups, lambda counts: _defined(statistic(counts.astype(np.float64) @ sums), value), resamples, 0, groups)
     return bootstrap_estimate(value, draws, groups, len(kept), unscored, unit)
 
 
