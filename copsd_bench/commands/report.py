@@ -45,6 +45,9 @@ def report(
     file_named("--out", out)
     if logs and len(logs) != len(records):
         raise CopsdError(f"{len(logs)} --logs were given for {len(records)} records; give one for each.")
+    for folder in logs or []:
+        if not folder.is_dir():
+            raise CopsdError(f"There is no folder {folder} of logs; give the one `copsd-bench run` named.")
     found = [read_record(path) for path in records]
     folders = logs or [path.parent / "logs" / record.run_id[:16] for path, record in zip(records, found, strict=True)]
     write_text(out, page(found, [f if f.is_dir() else None for f in folders], load_rules(rules), show_harmful))

@@ -70,7 +70,9 @@ def _moment_statistic(
     value = float(statistic(sums.sum(axis=0)))
     if np.isnan(value):
         return Estimate(value=None, n=len(kept), n_unscored=unscored, method="bootstrap", unit=unit)
-    draws = bootstrap(groups, lambda counts: _defined(statistic(counts.astype(np.float64) @ sums), value), resamples, 0, groups)
+    draws = bootstrap(
+        groups, lambda counts: _defined(statistic(counts.astype(np.float64) @ sums), value), resamples, 0, groups
+    )
     return bootstrap_estimate(value, draws, groups, len(kept), unscored, unit)
 
 

@@ -11,6 +11,7 @@ from copsd_bench.report.sides import Side, tasks_of
 from copsd_bench.report.tasks import answer_tasks, heading
 
 TITLES = {"harmful": "Harmful requests", "benign": "Benign requests", "general": "General tasks"}
+LENGTH = {"length_ratio": "mean tokens, model over reference, over all prompts"}
 BALANCE = {"balance": "refused on harmful minus refused on benign requests (Youden's index); 100 % is perfect"}
 
 
@@ -39,6 +40,9 @@ def lengths(sides: Sequence[Side]) -> Section:
             ]  # fmt: skip
             if rows:
                 section.charts.append(ridges(heading(TITLES[group], task, tasks), rows))
+    section.facts = facts(sides, "length_collapse", LENGTH)
+    if short := _with_reference(sides, "length_collapse", "short"):
+        section.charts.append(forest("Short answers", short, "Answers that are short", whole=(0.0, 1.0)))
     if not section.charts:
         section.missing = ("Answer lengths", command_for(sides, "length_collapse"))
     return section
@@ -81,18 +85,7 @@ def diversity(sides: Sequence[Side]) -> Section:
         "Between rollouts of one prompt: 1 − Self-BLEU, 0 if they are all alike. Within an answer: the share of "
         "distinct word pairs.",
     )
-    rows = []
-    for side in sides:
-        task = side.task("diversity_collapse")
-        if task is None:
-            continue
-        base = side.bases.get("diversity_collapse")
-        for who, name in ((base, "reference_diversity"), (side, "diversity")):
-            found = task.metrics.get(name)
-            if who is not None and found is not None and found.value is not None:
-                rows.append(Row(who.label, who.index, [found]))
-    rows = list({(row.series, row.estimates[0].value if row.estimates[0] else 0): row for row in rows}.values())
-    if rows:
+    if rows := _with_reference(sides, "diversity_collapse", "diversity"):
         section.charts.append(forest("Diversity of rollouts", rows, "1 − Self-BLEU", whole=(0.0, 1.0)))
     else:
         section.missing = ("Diversity of rollouts", command_for(sides, "diversity_collapse"))
@@ -115,6 +108,37 @@ def diversity(sides: Sequence[Side]) -> Section:
                 )
             )
     return section
+
+
+def copying(sides: Sequence[Side]) -> Section:
+    """Overlap of the context and the answers."""
+    section = Section(
+        "copying",
+        "Is the context copied?",
+        "Words an answer shares with the constitution, and the longest passage of it in an answer. The reference "
+        "did not see it: what it shares is chance.",
+    )
+    for name, title, label in (
+        ("jaccard", "Words shared with the context", "Jaccard index"),
+        ("longest_span", "Longest passage from the context", "Length of the passage"),
+    ):
+        if rows := _with_reference(sides, "copying", name):
+            section.charts.append(forest(title, rows, label))
+    if not section.charts:
+        section.missing = ("Copying", command_for(sides, "copying"))
+    return section
+
+
+def _with_reference(sides: Sequence[Side], task_name: str, metric: str) -> list[Row]:
+    """A metric of each run, and of each reference once (as the metric `reference_...` of the run against it)."""
+    rows: dict[int, Row] = {}
+    for side in sides:
+        task, base = side.task(task_name), side.bases.get(task_name)
+        for who, name in ((base, f"reference_{metric}"), (side, metric)):
+            found = task.metrics.get(name) if task else None
+            if who is not None and found is not None and found.value is not None:
+                rows.setdefault(who.index, Row(who.label, who.index, [found]))
+    return [rows[index] for index in sorted(rows)]
 
 
 def scores(sides: Sequence[Side]) -> Section:

@@ -28,10 +28,13 @@ EVIDENCE: dict[Evidence, str] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """A block of comparable runs: its tables and charts, and why it stands apart from the first."""
+    """A block of comparable runs: its tables and charts, and why it stands apart from the first.
+
+    `sides` are those of the charts with the names they have in the tables.
+    """
 
     apart: str
-    sides: list[Side]
+    sides: list[tuple[Side, str]]
     grids: list[Grid]
     charts: list[Chart]
 
@@ -63,7 +66,9 @@ def _measured(block: Block) -> Measured:
     sides = sides_of([row.record for row in block.rows])
     grids = [part for part in leaderboard_parts([block]) if isinstance(part, Grid)]
     charts = [chart for make in (tradeoff, refusal, scores) for chart in make(sides).charts]
-    return Measured(block.apart, sides, grids, charts)
+    runs = iter(block.rows)
+    named = [(side, next(runs).name if side.record is not None else "reference") for side in sides]
+    return Measured(block.apart, named, grids, charts)
 
 
 def printed(paper: Reported, table: ReportedTable) -> Printed:
@@ -104,7 +109,12 @@ def _chart(table: ReportedTable) -> Chart | None:
     ]
     whole = (0.0, 100.0)
     return scatter(
-        f"Reported: {table.base_model}", points, Axis(x, whole), Axis(y, whole), front=True, note="No intervals given."
+        f"{table.title} ({table.base_model})",
+        points,
+        Axis(x, whole),
+        Axis(y, whole),
+        front=True,
+        note="Reported, without intervals.",
     )
 
 

@@ -9,6 +9,7 @@ from copsd_bench.records.schema import Estimate
 from copsd_bench.report.chart import Chart, in_words, shown
 from copsd_bench.report.svg import (
     BELOW,
+    BOLD,
     WIDTH,
     Scale,
     marker,
@@ -62,8 +63,8 @@ def forest(
     for row in rows:
         y += ROW
         values = _values(row, marks, unit)
-        room = RIGHT - width_of(values)
-        parts.append(text(4, y - 6, shortened(row.label, room), "strong"))
+        room = RIGHT + 8 - width_of(values)
+        parts.append(text(4, y - 6, shortened(row.label, room, BOLD), "strong"))
         parts.append(text(RIGHT + 14, y - 6, values, "value", "end"))
         offset = 7.0 if several else 0.0
         y += LINE * (len(marks) if several else 1) - offset * (len(marks) - 1)
@@ -89,7 +90,7 @@ def _values(row: Row, marks: Sequence[str], unit: str) -> str:
     sign = " %" if unit == "fraction" else suffix(unit) if unit == "ratio" else ""
     found = [(name, found) for name, found in zip(marks, row.estimates, strict=True) if found is not None]
     named = " · ".join(f"{name} {number(estimate.value, unit)}{sign}".strip() for name, estimate in found)
-    if width_of(named) + width_of(row.label) < WIDTH - 20:
+    if width_of(named) + width_of(row.label, BOLD) < WIDTH - 20:
         return named
     return " · ".join(number(estimate.value, unit) + sign for _, estimate in found)
 

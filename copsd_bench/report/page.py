@@ -8,7 +8,7 @@ from copsd_bench import __version__
 from copsd_bench.errors import CopsdError
 from copsd_bench.records.rules import Rules
 from copsd_bench.records.schema import RunRecord
-from copsd_bench.report.behaviour import diversity, lengths, refusal, scores
+from copsd_bench.report.behaviour import copying, diversity, lengths, refusal, scores
 from copsd_bench.report.provenance import provenance
 from copsd_bench.report.samples import samples
 from copsd_bench.report.sides import Side, sides_of
@@ -17,7 +17,7 @@ from copsd_bench.report.tradeoff import tradeoff
 from copsd_bench.report.verdicts import verdicts
 from copsd_bench.report.white_box import divergence, leakage
 
-SECTIONS = (tradeoff, lengths, refusal, divergence, diversity, leakage, scores)
+SECTIONS = (tradeoff, lengths, refusal, divergence, diversity, copying, leakage, scores)
 """Parts of the page in order, each made of the sides on it."""
 
 
@@ -50,7 +50,7 @@ def report(records: Sequence[RunRecord], logs: Sequence[Path | None], rules: Rul
         verdicts=judged,
         no_verdict=" ".join(doubts) or "one record has nothing to be judged against; give its base's record first.",
         doubts=doubts if judged else [],
-        sections=[section for make in SECTIONS if (section := make(sides)).charts or section.missing],
+        sections=[section for make in SECTIONS if not (section := make(sides)).empty],
         samples=samples(sides, known, show_harmful),
         provenance=provenance(sides),
         notes=_notes(records),

@@ -8,7 +8,20 @@ import numpy as np
 from copsd_bench.records.format import number
 from copsd_bench.records.grid import Grid
 from copsd_bench.report.chart import Chart, in_words
-from copsd_bench.report.svg import BELOW, WIDTH, Scale, picture, shortened, span, style_of, tag, text, width_of, x_axis
+from copsd_bench.report.svg import (
+    BELOW,
+    BOLD,
+    WIDTH,
+    Scale,
+    picture,
+    shortened,
+    span,
+    style_of,
+    tag,
+    text,
+    width_of,
+    x_axis,
+)
 
 BINS, HEIGHT, LABEL, LEFT, RIGHT = 24, 36.0, 31.0, 16.0, WIDTH - 20
 _CUT_GAP, _CUT_WIDTH = 6.0, 20.0
@@ -63,8 +76,8 @@ def _row(
     row: Lengths, shares: Sequence[float], top: float, floor: float, scale: Scale, peak: float, any_cut: bool
 ) -> str:
     median, cut = float(np.median(row.tokens)), float(np.mean(row.cut))
-    values = f"median {number(median, 'tokens')} tokens" + (f" · cut {100 * cut:.0f} %" if any_cut else "")
-    name = shortened(row.label, RIGHT + 10 - width_of(values))
+    values = f"median {number(median, 'tokens')}" + (f" · cut {100 * cut:.0f} %" if any_cut else "")
+    name = shortened(row.label, RIGHT - width_of(values), BOLD)
     step = (scale.end - scale.start) / BINS
     outline = [f"M{scale.start:.1f} {floor:.1f}"]
     for i, share in enumerate(shares[:BINS]):

@@ -108,13 +108,12 @@ def _moved(side: Side, base: Side, task: str, texts: dict[int, _Texts], harmful:
         first.setdefault(pair[1].id, pair)
     found = []
     for was, row in list(first.values())[:SHOWN]:
-        answers = [
-            Answer(who, text, _said(its))
-            for who, its in ((base, was), (side, row))
-            if (text := _text(texts, who, side, task, its)) is not None
-        ]
-        sample = texts[side.index].sample(task, row)
-        if sample is not None and len(answers) == 2:
+        if (read := _answers(texts, side, base, task, was, row)) is not None:
+            sample, *both = read
+            answers = [
+                Answer(who, _shortened(text), _said(its))
+                for who, its, text in zip((base, side), (was, row), both, strict=True)
+            ]
             found.append(Moved(_prompt(sample), row.group, answers))
     return found
 
@@ -137,11 +136,23 @@ def _said(row: SampleRow) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _text(texts: dict[int, _Texts], who: Side, side: Side, task: str, row: SampleRow) -> str | None:
-    """An answer's text: from the side's own log, or a reference's from the log of the run measured against it."""
-    if who.index in texts and (sample := texts[who.index].sample(task, row)) is not None:
-        return _shortened(sample.output.completion)
-    return None
+def _answers(
+    texts: dict[int, _Texts], side: Side, base: Side, task: str, was: SampleRow, row: SampleRow
+) -> tuple["EvalSample", str, str] | None:
+    """The sample with the base's answer and the run's; None where a log does not have them.
+
+    A task against a reference keeps the rollouts of both in the run's own log.
+    """
+    sample = texts[side.index].sample(task, row)
+    if sample is None:
+        return None
+    from copsd_bench.benchmarks.collapse.rollouts import KEY, RolloutPair
+
+    if rollouts := sample.store.get(KEY):
+        pair = RolloutPair.model_validate(rollouts)
+        return sample, pair.reference[was.epoch - 1].text, pair.model[row.epoch - 1].text
+    before = texts[base.index].sample(task, was) if base.index in texts else None
+    return None if before is None else (sample, before.output.completion, sample.output.completion)
 
 
 def _prompt(sample: "EvalSample") -> str:

@@ -8,6 +8,7 @@ from copsd_bench.records.schema import Estimate
 from copsd_bench.report.chart import Chart, in_words, shown
 from copsd_bench.report.svg import (
     BELOW,
+    BOLD,
     WIDTH,
     Scale,
     marker,
@@ -156,8 +157,8 @@ def _cross(point: Point, x_scale: Scale, y_scale: Scale) -> str:
 
 def _label(point: Point, place: tuple[float, float], taken: _Taken) -> str:
     """The name beside its point, where it covers the least of what is there already."""
-    name = shortened(point.label, 190)
-    width = width_of(name) + 2
+    name = shortened(point.label, 190, BOLD)
+    width = width_of(name, BOLD)
     x, y = place
     choices = [
         (x + 11, y - 4), (x - 11 - width, y - 4), (x + 11, y + 14), (x - 11 - width, y + 14),
@@ -173,4 +174,4 @@ def _label(point: Point, place: tuple[float, float], taken: _Taken) -> str:
 
     left, base = min(choices, key=cost)
     taken.boxes.append((left, base - _LINE + 3, left + width, base + 3))
-    return text(left, base, name, "strong halo")
+    return text(left, base, name, f"strong halo {style_of(point.series)}")

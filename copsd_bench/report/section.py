@@ -53,6 +53,11 @@ class Section:
     facts: list[Fact] = field(default_factory=list)
     missing: tuple[str, str] | None = None
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to say."""
+        return not (self.charts or self.facts or self.missing)
+
 
 def command_for(sides: Sequence[Side], task: str) -> str:
     """The command that would measure a task on the last run of the page."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from html import escape
 from math import cos, floor, log10, pi, sin
 
-WIDTH, FONT = 360.0, 14.0
+WIDTH, FONT, BOLD = 360.0, 14.0, 15.4
 BELOW = 42.0
-"""Height of an x axis with its ticks and label."""
+"""`FONT` is the size of text; bold text is about as wide as text of the size `BOLD`. `BELOW` is the height of an x axis
+with its ticks and label."""
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "down", "hexagon", "plus")
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "6 2 1 2 1 2")
 """Marker and dash pattern of the i-th series: what tells series apart without colour."""

@@ -69,8 +69,6 @@ def leakage(sides: Sequence[Side]) -> Section:
         "layer by layer.",
     )
     measured = [(side, task) for side in sides if (task := side.task("leakage"))]
-    if not measured:
-        section.missing = ("Leakage by layer", command_for(sides, "leakage"))
     section.facts = facts(sides, "leakage", LEAKED)
     for name, title in LAYERS.items():
         curves = [
@@ -81,6 +79,8 @@ def leakage(sides: Sequence[Side]) -> Section:
         ]
         if curves:
             section.charts.append(lines(title, curves))
+    if not section.charts:
+        section.missing = ("Leakage by layer", command_for(sides, "leakage"))
     return section
 
 
