@@ -37,15 +37,18 @@ class Side:
         return next((task for task in (self.record.tasks if self.record else []) if task.name == name), None)
 
 
+Known = dict[Identity, list[Side]]
+
+
 def sides_of(records: Sequence[RunRecord]) -> list[Side]:
     """References first, then runs in the order given; the first run with a task is what later runs of it are set
     against where they have no reference of their own.
     """
     runs = [Side(record.model, record.constitution, record=record) for record in records]
-    known: dict[Identity, Side] = {}
+    known: Known = {}
     for side, record in zip(runs, records, strict=True):
         side.answers = {task.name: task.samples for task in record.tasks}
-        known.setdefault(_identity(record.model, record.constitution), side)
+        known.setdefault(_identity(record.model, record.constitution), []).append(side)
     references: list[Side] = []
     for side, record in zip(runs, records, strict=True):
         for task in record.tasks:
@@ -77,18 +80,20 @@ def _identity(model: ModelInfo, constitution: ConstitutionInfo, note: str = "") 
     )
 
 
-def _reference(task: TaskRecord, info: ReferenceInfo, known: dict[Identity, Side], references: list[Side]) -> Side:
-    """The side a task was measured against: one on the page already, if that is it, or a new one."""
+def _reference(task: TaskRecord, info: ReferenceInfo, known: Known, references: list[Side]) -> Side:
+    """The side a task was measured against: one on the page already, or a new one.
+
+    The same model with other answers to the task (on other items, with other settings) is another side.
+    """
     note = f"same model, seed {info.seed}" if info.name == SELF else ""
-    identity = _identity(info.model, info.constitution, note)
-    side = known.get(identity)
-    if side is not None and side.answers.get(task.name, task.reference_samples) != task.reference_samples:
-        identity = (*identity, f"{len(references)}")  # the same model on other items, or with other settings
-        side = None
+    same = known.setdefault(_identity(info.model, info.constitution, note), [])
+    answers = task.reference_samples
+    side = next((side for side in same if side.answers.get(task.name, answers) == answers), None)
     if side is None:
-        side = known[identity] = Side(info.model, info.constitution, note)
+        side = Side(info.model, info.constitution, note)
+        same.append(side)
         references.append(side)
-    side.answers.setdefault(task.name, task.reference_samples)
+    side.answers.setdefault(task.name, answers)
     return side
 
 
