@@ -7,6 +7,7 @@ from inspect_ai.model import ModelAPI, modelapi
 
 from copsd_bench.benchmarks.collapse.copying import copying
 from copsd_bench.benchmarks.collapse.diversity_collapse import diversity_collapse
+from copsd_bench.benchmarks.collapse.kl_direction import kl_direction
 from copsd_bench.benchmarks.collapse.leakage import leakage
 from copsd_bench.benchmarks.collapse.length_collapse import length_collapse
 from copsd_bench.benchmarks.collapse.pairwise_harmless import pairwise_harmless
@@ -24,6 +25,7 @@ BENCHMARKS = (
     diversity_collapse,
     gsm8k,
     ifeval,
+    kl_direction,
     leakage,
     length_collapse,
     mini,
@@ -34,23 +36,7 @@ BENCHMARKS = (
     strongreject,
     xstest,
 )
-__all__ = [
-    "BENCHMARKS",
-    "copsd",
-    "copying",
-    "diversity_collapse",
-    "gsm8k",
-    "ifeval",
-    "leakage",
-    "length_collapse",
-    "mini",
-    "pairwise_harmless",
-    "pairwise_help",
-    "prompts",
-    "refusal_collapse",
-    "strongreject",
-    "xstest",
-]
+__all__ = ["BENCHMARKS", "copsd", *(benchmark.__name__ for benchmark in BENCHMARKS)]
 
 
 @modelapi(name="copsd")

@@ -10,13 +10,13 @@ from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.remote import is_inspect_model
-from copsd_bench.models.vocabulary import vocabulary_difference
 from copsd_bench.records.schema import ModelInfo, ReferenceInfo
 from copsd_bench.suites import TASKS
 from copsd_bench.tested_model import find_model
 
 ENGINE_SETTINGS = {"engine", "engine_args", "dtype", "device", "batch_size", "trust_remote_code"}
 """Settings of the tested model's engine that another local model takes over."""
+SAMPLING = ("max_tokens", "temperature", "top_p")
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
             is given.
     """
     measured = [name for name in names if TASKS[name].reference]
+    taken = {option for name in names for option in TASKS[name].options}
+    for option in ("reference", "rollouts", "embedding_model"):
+        if getattr(config, option) is not None and option not in taken:
+            flag, tasks = f"--{option.replace('_', '-')}", ", ".join(n for n, i in TASKS.items() if option in i.options)
+            raise CopsdError(f"{flag} is for tasks of the suite collapse ({tasks}); none of them is to be run.")
     if not measured:
-        for option in ("reference", "rollouts", "embedding_model"):
-            if getattr(config, option) is not None:
-                flag = f"--{option.replace('_', '-')}"
-                raise CopsdError(f"{flag} is for the tasks of the suite collapse; none of them is to be run.")
         return False
     if config.reference is None:
         raise CopsdError(
@@ -58,11 +59,12 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
     return True
 
 
-def rollout_arguments(config: RunConfig) -> dict[str, Any]:
-    """Arguments of the tasks of the suite `collapse`, beside those of every task."""
-    given = config.model_dump(include={"reference", "rollouts", "max_tokens", "temperature", "top_p"})
-    given |= {"prompts": None if config.prompts is None else str(config.prompts), "cached": True}
-    return {name: value for name, value in given.items() if value is not None}
+def rollout_arguments(config: RunConfig, name: str) -> dict[str, Any]:
+    """Arguments of a task beside those of every task: none but for the tasks of the suite `collapse`."""
+    if not TASKS[name].reference:
+        return {}
+    given = config.model_dump(mode="json", include={*TASKS[name].options, *SAMPLING, "prompts"})
+    return {"cached": True} | {option: value for option, value in given.items() if value is not None}
 
 
 def find_reference(config: RunConfig, spec: EngineSpec | None, model: ModelInfo, mode: str) -> FoundReference:
@@ -98,8 +100,28 @@ def find_reference(config: RunConfig, spec: EngineSpec | None, model: ModelInfo,
     return FoundReference(info, found[0], shared)
 
 
-def why_not(name: str, config: RunConfig, spec: EngineSpec | None, reference: FoundReference) -> str | None:
-    """Why a task of the suite `collapse` cannot be run here, as a sentence; None if it can."""
+def left_out(
+    names: Sequence[str], config: RunConfig, spec: EngineSpec | None, model: ModelInfo, reference: FoundReference
+) -> dict[str, str]:
+    """Tasks of a suite that cannot be run here, with the reason as a sentence: the run says so and goes on without.
+
+    Raises:
+        CopsdError: the reason, where the task was asked for by its own name.
+    """
+    reasons = {
+        name: reason
+        for name in names
+        if name in TASKS and TASKS[name].reference and (reason := _why_not(name, config, spec, model, reference))
+    }
+    for name, reason in reasons.items():
+        if name in config.task:
+            raise CopsdError(reason)
+    return reasons
+
+
+def _why_not(
+    name: str, config: RunConfig, spec: EngineSpec | None, model: ModelInfo, reference: FoundReference
+) -> str | None:
     info = TASKS[name]
     if "grader" in info.judges and config.judge is None:
         return f"Task {name} needs a model that judges: give --judge."
@@ -110,7 +132,9 @@ def why_not(name: str, config: RunConfig, spec: EngineSpec | None, reference: Fo
             return (
                 f"Task {name} needs every token's distribution, which {who} does not give here (engine transformers)."
             )
-    assert spec is not None
-    assert reference.spec is not None
-    difference = vocabulary_difference(spec, reference.spec)
-    return None if difference is None else f"Task {name} compares distributions token by token: {difference}."
+    if spec is None or reference.spec is None or reference.info.model.weights_digest == model.weights_digest:
+        return None
+    from copsd_bench.engine.vocabulary import vocabulary_of
+
+    difference = vocabulary_of(spec).difference(vocabulary_of(reference.spec))
+    return f"Task {name} compares model and reference token by token, but {difference}." if difference else None

@@ -22,10 +22,10 @@ from copsd_bench.reference_model import (
     FoundReference,
     check_rollout_options,
     find_reference,
+    left_out,
     rollout_arguments,
-    why_not,
 )
-from copsd_bench.suites import TASKS, make_task, tasks_of
+from copsd_bench.suites import make_task, tasks_of
 from copsd_bench.tested_model import check_judge, connections, find_model, inspect_models
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def plan(config: RunConfig) -> Plan:
     measured = check_rollout_options(config, names)
     judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
-    rollouts = common | rollout_arguments(config)
-    tasks = [make_task(name, judge, **(rollouts if TASKS[name].reference else common)) for name in names]
+    tasks = [make_task(name, judge, **common, **rollout_arguments(config, name)) for name in names]
     if config.prompts is not None and not measured:
         from copsd_bench.benchmarks.prompts import prompts
 
@@ -103,19 +102,11 @@ def plan(config: RunConfig) -> Plan:
     notes = [SERVER_NOTE] if model.engine == "server" else []
     reference = find_reference(config, spec, model, _mode(config)) if measured else None
     if reference is not None:
-        tasks = [task for task in tasks if _runs(task.name, config, spec, reference, notes)]
+        unfit = left_out([task.name for task in tasks], config, spec, model, reference)
+        tasks = [task for task in tasks if task.name not in unfit]
+        notes += [f"left out: {reason}" for reason in unfit.values()]
     identity = identity_of(config, tasks, model, constitution, spec, reference.info if reference else None)
     return Plan(config, tasks, model, constitution, spec, identity, notes, reference)
-
-
-def _runs(name: str, config: RunConfig, spec: EngineSpec | None, reference: FoundReference, notes: list[str]) -> bool:
-    """Whether a task can be run: one of a suite that cannot is left out with a note, one named is refused."""
-    if not TASKS[name].reference or (reason := why_not(name, config, spec, reference)) is None:
-        return True
-    if name in config.task:
-        raise CopsdError(reason)
-    notes.append(f"left out: {reason}")
-    return False
 
 
 def execute(planned: Plan, command: list[str]) -> RunRecord:

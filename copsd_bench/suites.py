@@ -23,6 +23,7 @@ class TaskInfo:
         pin: its data in `copsd_bench/sources/pins.yaml`; empty if it is packaged or given.
         judges: names it accepts for `--judge`; empty if nothing is judged.
         reference: it measures the model against a reference, on rollouts.
+        options: further settings of a run that it takes.
         white_box: it needs the token distributions of both, from the engine `transformers`.
     """
 
@@ -33,11 +34,13 @@ class TaskInfo:
     pin: str = ""
     judges: tuple[str, ...] = ()
     reference: bool = False
+    options: tuple[str, ...] = ()
     white_box: bool = False
 
 
-def _collapse(name: str, title: str, metric: str, **more: Any) -> TaskInfo:
-    return TaskInfo(f"collapse.{name}", title, "both", metric, reference=True, **more)
+def _collapse(name: str, title: str, metric: str, options: tuple[str, ...] = (), **more: Any) -> TaskInfo:
+    options = ("reference", "rollouts", *options)
+    return TaskInfo(f"collapse.{name}", title, "both", metric, reference=True, options=options, **more)
 
 
 GRADED = ("refusal", "grader")
@@ -58,7 +61,12 @@ TASKS: dict[str, TaskInfo] = {
     "ifeval": TaskInfo("text.ifeval", "checkable instructions", "general", "prompt_strict", "ifeval"),
     "length_collapse": _collapse("length_collapse", "length against the reference's answers", "length_ratio"),
     "refusal_collapse": _collapse("refusal_collapse", "refusal of harmful requests minus of benign twins", "balance"),
-    "diversity_collapse": _collapse("diversity_collapse", "differences between answers to a prompt", "diversity"),
+    "kl_direction": _collapse(
+        "kl_direction", "divergence from the reference, both ways", "mode_seeking", white_box=True
+    ),
+    "diversity_collapse": _collapse(
+        "diversity_collapse", "differences between answers to a prompt", "diversity", options=("embedding_model",)
+    ),
     "copying": _collapse("copying", "overlap of constitution and answers", "jaccard"),
     "leakage": _collapse("leakage", "length that moves with refusal", "leakage_slope"),
     "pairwise_help": _collapse("pairwise_help", "helpfulness against the reference", "win_rate", judges=("grader",)),

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from copsd_bench.collapse import copying, diversity, leakage, length, pairwise, refusal
+from copsd_bench.collapse import copying, divergence, diversity, leakage, length, pairwise, refusal
 from copsd_bench.collapse.rows import Rows, Summary
 
 SUMMARIES: dict[str, Callable[[Rows], Summary]] = {
     "length_collapse": length.summary,
     "refusal_collapse": refusal.summary,
+    "kl_direction": divergence.summary,
     "diversity_collapse": diversity.summary,
     "copying": copying.summary,
     "leakage": leakage.summary,

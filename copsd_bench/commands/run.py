@@ -61,8 +61,8 @@ def run(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign); with `--suite collapse` it replaces "
-            "the suite's prompts.",
+            help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign). With `--suite collapse` in place "
+            "of its own.",
             rich_help_panel=_WHAT,
         ),
     ] = None,

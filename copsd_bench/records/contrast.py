@@ -5,7 +5,7 @@ from math import hypot
 
 import numpy as np
 
-from copsd_bench.records.bootstrap import RESAMPLES, Floats, bootstrap, bootstrap_estimate
+from copsd_bench.records.bootstrap import RESAMPLES, Floats, Ints, bootstrap_estimate, resampled
 from copsd_bench.records.schema import Estimate
 from copsd_bench.records.stats import Value, cluster_index
 
@@ -66,19 +66,17 @@ def _moment_statistic(
     clusters = cluster_index([row[2] for row in kept])
     groups = int(clusters.max()) + 1
     rows = np.stack([np.ones_like(a), a, b, a**2, b**2, a * b])
-    sums = np.stack([np.bincount(clusters, weights=row, minlength=groups) for row in rows], axis=1)  # [G, 6]
+    sums: Floats = np.stack([np.bincount(clusters, weights=row, minlength=groups) for row in rows], axis=1)  # [G, 6]
     value = float(statistic(sums.sum(axis=0)))
     if np.isnan(value):
         return Estimate(value=None, n=len(kept), n_unscored=unscored, method="bootstrap", unit=unit)
-    draws = bootstrap(
-        groups, lambda counts: _defined(statistic(counts.astype(np.float64) @ sums), value), resamples, 0, groups
-    )
+
+    def redrawn(counts: Ints) -> Floats:
+        drawn = statistic(counts.astype(np.float64) @ sums)
+        return np.where(np.isnan(drawn), value, drawn)  # a resample in which nothing varies says nothing
+
+    draws = resampled(groups, redrawn, resamples, 0, groups)
     return bootstrap_estimate(value, draws, groups, len(kept), unscored, unit)
-
-
-def _defined(draws: Floats, value: float) -> Floats:
-    """A resample in which nothing varies says nothing: it stands at the estimate."""
-    return np.where(np.isnan(draws), value, draws)
 
 
 def _spread(m: Floats) -> tuple[Floats, Floats, Floats]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Literal
 
-from copsd_bench.records.change import LEVELS, Change, Sampled, level, panel_change, score_change
+from copsd_bench.records.change import LEVELS, ROW_SCORES, Change, Sampled, level, panel_change, score_change
 from copsd_bench.records.format import number, suffix
 from copsd_bench.records.rules import MIN_N_RED, Damage, Rule, Rules, Symptom, Worse
 from copsd_bench.records.schema import Estimate, Strict, TaskRecord
@@ -110,7 +110,7 @@ def _changes(rule: Rule, pair: Pair) -> Iterator[tuple[Change, Worse]]:
         levels = (level(pair.metrics, rule.statistic, group) for group in groups)
         yield from ((change, rule.worse) for change in levels if change is not None)
     elif rule.statistic != "score":
-        if pair.panel:
+        if pair.panel or rule.statistic in ROW_SCORES:
             yield from ((panel_change(pair.base, pair.other, rule.statistic, group), rule.worse) for group in groups)
     elif pair.records is not None:
         base, other = pair.records

@@ -1,5 +1,6 @@
 """Rules of the gate: what a model may lose or gain, from a documented YAML file (`copsd_bench/data/gate.yaml`)."""
 
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -66,6 +67,14 @@ class Rules(Strict):
     schema_version: Literal[1]
     max_unscored: float = Field(ge=0, le=1)
     rules: list[Rule] = Field(min_length=1)
+
+    @field_validator("rules")
+    @classmethod
+    def _once(cls, rules: list[Rule]) -> list[Rule]:
+        again = [name for name, count in Counter(rule.name for rule in rules).items() if count > 1]
+        if again:
+            raise ValueError(f"rule names must differ, but {again[0]!r} comes twice")
+        return rules
 
 
 def load_rules(path: Path | None = None) -> Rules:

@@ -22,10 +22,10 @@ from copsd_bench.records.bootstrap import (
     RESAMPLES,
     Floats,
     Ints,
-    bootstrap,
     bootstrap_estimate,
     mean_of_counts,
     quantile_of_counts,
+    resampled,
     student_quantile,
 )
 from copsd_bench.records.schema import Estimate
@@ -141,7 +141,7 @@ def quantile(
         return Estimate(value=None, n=0, n_unscored=unscored, method="bootstrap", unit=unit)
     groups = int(clusters.max()) + 1
     statistic = quantile_of_counts(x, clusters, q)
-    draws = bootstrap(groups, statistic, resamples, seed, width=len(x))
+    draws = resampled(groups, statistic, resamples, seed, width=len(x))
     return bootstrap_estimate(float(np.quantile(x, q)), draws, groups, len(x), unscored, unit)
 
 
@@ -173,7 +173,7 @@ def paired_difference(
         return Estimate(
             value=value, n=n, n_unscored=unscored, stderr=stderr, low=low, high=high, method=method, unit=unit
         )
-    draws = bootstrap(n, lambda counts: counts @ d / n, resamples, seed, width=n)
+    draws = resampled(n, lambda counts: counts @ d / n, resamples, seed, width=n)
     return bootstrap_estimate(value, draws, n, n, unscored, unit)
 
 
@@ -205,7 +205,7 @@ def paired_ratio(
             result: Floats = top(counts) / bottom(counts)
         return np.where(np.isnan(result), 1.0, result)  # 0 / 0 in a resample: both sides empty, no change
 
-    draws = bootstrap(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
+    draws = resampled(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
     return bootstrap_estimate(other_value / base_value, draws, len(common), len(common), unscored, "ratio")
 
 
@@ -223,7 +223,7 @@ def paired_p(base: ById, other: ById, resamples: int = RESAMPLES, seed: int = 0)
     d = y - x
     if not d.any():
         return 1.0, "bootstrap"
-    draws = bootstrap(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
+    draws = resampled(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (resamples + 1)), "bootstrap"
 

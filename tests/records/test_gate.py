@@ -156,6 +156,9 @@ def test_every_packaged_rule_has_a_rationale_and_every_symptom_a_rule() -> None:
         ({"groups": ["harmless"]}, "rules.0.groups"),
         ({"groups": ["benign"]}, "no groups"),
         ({"statistic": "tokens_median", "margin": 1.2}, "below 1 for a fall"),
+        ({"collapse_margin": 0.2}, "needs the damage"),
+        ({"collapse_margin": 0.01, "damage": "shortening"}, "tolerate more than the margin"),
+        ({"damage": "shrinking"}, "rules.0.damage"),
     ],
 )
 def test_a_wrong_rule_is_refused_by_field(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -164,6 +167,13 @@ def test_a_wrong_rule_is_refused_by_field(tmp_path: Path, changes: dict[str, Any
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump(payload))
     with pytest.raises(CopsdError, match=sentence):
+        load_rules(path)
+
+
+def test_rules_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(RULES.model_dump() | {"rules": [RULES.rules[0].model_dump()] * 2}))
+    with pytest.raises(CopsdError, match="'score' comes twice"):
         load_rules(path)
 
 

@@ -6,6 +6,7 @@ from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Scorer
+from inspect_ai.solver import Solver, chain
 
 from copsd_bench.benchmarks.collapse.prompts import prompt_set
 from copsd_bench.benchmarks.collapse.rollouts import RolloutSettings, rollouts
@@ -23,6 +24,7 @@ def rollout_task(
     lower_is_better: Sequence[str] = (),
     judges: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    before: Sequence[Solver] = (),
 ) -> Task:
     """A task of the suite.
 
@@ -34,6 +36,7 @@ def rollout_task(
         lower_is_better: metrics whose rise is bad.
         judges: judge id by the score it gives, beside the panel's.
         notes: sentences a reader of the numbers must know.
+        before: solvers before the rollouts (checks).
     """
     samples, dataset = prompt_set(settings.prompts)
     spec = TaskSpec(
@@ -52,7 +55,7 @@ def rollout_task(
         name=name,
         version=VERSION,
         dataset=MemoryDataset(interleave(samples, stratum), name=name),
-        solver=rollouts(settings.model_dump(mode="json")),
+        solver=chain(*before, rollouts(settings.model_dump(mode="json"))),
         scorer=scorer,
         config=GenerateConfig(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p),
         metadata={KEY: spec.model_dump(mode="json")},
