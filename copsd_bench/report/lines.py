@@ -11,6 +11,7 @@ from copsd_bench.report.svg import (
     BELOW,
     DASHES,
     WIDTH,
+    LogScale,
     Scale,
     marker,
     picture,
@@ -36,12 +37,12 @@ class Line:
     curve: Series
 
 
-def lines(title: str, curves: Sequence[Line], note: str = "", zero: bool = True) -> Chart:
+def lines(title: str, curves: Sequence[Line], label: str = "", note: str = "") -> Chart:
     """Curves on common axes, named above in the order of their last value.
 
     Args:
         curves: of one x and one y unit.
-        zero: whether the y axis holds 0.
+        label: of the y axis, which holds 0; that of the first curve if empty.
     """
     first = curves[0].curve
     xs = [x for line in curves for x in line.curve.x]
@@ -49,11 +50,12 @@ def lines(title: str, curves: Sequence[Line], note: str = "", zero: bool = True)
     key_top = 16.0
     top = key_top + KEY * len(curves) + 24
     bottom = top + HEIGHT
-    x_scale = Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, RIGHT)
-    low, high = span(ys, floor_at=0.0 if zero else None)
+    kind = LogScale if _geometric(first.x) else Scale
+    x_scale = kind(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, RIGHT)
+    low, high = span(ys, floor_at=0.0)
     y_scale = Scale(low, high, bottom, top)
-    parts = [x_axis(x_scale, top, bottom, first.x_label, first.x_unit or "number"), ""]
-    parts.append(y_axis(y_scale, LEFT, RIGHT, first.y_label, first.y_unit or "number"))
+    parts = [x_axis(x_scale, top, bottom, first.x_label.partition(" (")[0], first.x_unit or "number")]
+    parts.append(y_axis(y_scale, LEFT, RIGHT, label or first.y_label, first.y_unit or "number"))
     if low < 0 < high:
         parts.append(tag("line", x1=LEFT, y1=y_scale(0), x2=RIGHT, y2=y_scale(0), class_="reference"))
     ordered = sorted(curves, key=lambda line: _last(line.curve), reverse=True)
@@ -65,7 +67,14 @@ def lines(title: str, curves: Sequence[Line], note: str = "", zero: bool = True)
         parts.append(text(48, y, shortened(line.label, RIGHT - 50), "key"))
     parts += [_drawn(line, x_scale, y_scale) for line in curves]
     grid = _grid(title, curves)
+    explained = f"{first.x_label[:1].upper()}{first.x_label[1:]}." if "(" in first.x_label else ""
+    note = f"{note} {explained}".strip()
     return Chart(title, picture("".join(parts), bottom + BELOW, _words(title, curves)), grid, note)
+
+
+def _geometric(x: Sequence[float]) -> bool:
+    """Whether steps grow like the values themselves: bins 1, 2-3, 4-7 ... need a logarithmic axis."""
+    return len(x) > 3 and x[0] > 0 and x[-1] - x[-2] > 3 * (x[1] - x[0])
 
 
 def _drawn(line: Line, x_scale: Scale, y_scale: Scale) -> str:

@@ -6,7 +6,7 @@ Charts are drawn 360 units wide, as wide as a phone; on a larger screen they are
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from math import cos, floor, log10, pi, sin
+from math import ceil, cos, floor, log2, log10, pi, sin
 
 WIDTH, FONT, BOLD = 360.0, 14.0, 15.4
 BELOW = 42.0
@@ -105,6 +105,19 @@ class Scale:
         return [round(value, 10) for value in found if value <= self.high + 1e-9]
 
 
+@dataclass(frozen=True)
+class LogScale(Scale):
+    """A logarithmic map of positive values, with ticks at powers of two."""
+
+    def __call__(self, value: float) -> float:
+        return Scale(log2(self.low), log2(self.high), self.start, self.end)(log2(value))
+
+    def ticks(self, count: int = 5) -> list[float]:
+        """Powers of two inside the scale; every second, third ... of them where there are more than `2 count`."""
+        powers = range(ceil(log2(self.low) - 1e-9), floor(log2(self.high) + 1e-9) + 1)
+        return [2.0**power for power in powers[:: -(-len(powers) // (2 * count))]]
+
+
 def round_step(rough: float) -> float:
     """The next of 1, 2, 5 times a power of ten."""
     power = 10.0 ** floor(log10(rough))
@@ -131,9 +144,12 @@ def tick_text(value: float, unit: str) -> str:
     return f"{round(shown, 6):g}".replace("-", "−")
 
 
-def axis_label(label: str, unit: str) -> str:
-    """`Length of an answer (tokens)`."""
-    return f"{label} ({UNITS.get(unit, unit)})"
+def axis_label(label: str, unit: str, room: float) -> str:
+    """`Length of an answer (tokens)`; the label loses its last words if it does not fit."""
+    words, behind = f"{label[:1].upper()}{label[1:]}".split(), f"({UNITS.get(unit, unit)})"
+    while len(words) > 1 and width_of(" ".join([*words, behind])) > room:
+        words.pop()
+    return " ".join([*words, behind])
 
 
 def x_axis(scale: Scale, top: float, bottom: float, label: str, unit: str, count: int = 5) -> str:
@@ -142,8 +158,10 @@ def x_axis(scale: Scale, top: float, bottom: float, label: str, unit: str, count
     for value in scale.ticks(count):
         parts.append(tag("line", x1=scale(value), y1=top, x2=scale(value), y2=bottom, class_="grid"))
         parts.append(text(scale(value), bottom + 16, tick_text(value, unit), "tick", "middle"))
-    name = axis_label(label, unit)
-    parts.append(text((scale.start + scale.end) / 2, bottom + 35, name, "axis", "middle"))
+    name = axis_label(label, unit, WIDTH - 16)
+    half = width_of(name) / 2 + 4
+    middle = min(max((scale.start + scale.end) / 2, half), WIDTH - half)
+    parts.append(text(middle, bottom + 35, name, "axis", "middle"))
     return "".join(parts)
 
 
@@ -153,7 +171,7 @@ def y_axis(scale: Scale, left: float, right: float, label: str, unit: str) -> st
     for value in scale.ticks(4):
         parts.append(tag("line", x1=left, y1=scale(value), x2=right, y2=scale(value), class_="grid"))
         parts.append(text(left - 6, scale(value) + 5, tick_text(value, unit), "tick", "end"))
-    parts.append(text(2, scale.end - 12, f"↑ {axis_label(label, unit)}", "axis"))
+    parts.append(text(2, scale.end - 12, f"↑ {axis_label(label, unit, WIDTH - 30)}", "axis"))
     return "".join(parts)
 
 

@@ -98,7 +98,7 @@ def _by_position(side: Side, task: TaskRecord, several: bool) -> list[Chart]:
             if (curve := _series(task, name, ""))
         ]
         if curves:
-            charts.append(lines(f"{title}{of}", curves))
+            charts.append(lines(f"{title}{of}", curves, title.partition(" ")[0]))
     for name, label in DIRECTIONS.items():
         groups = [group for group in ("harmful", "benign", "general") if _series(task, name, group)]
         curves = [
@@ -107,7 +107,7 @@ def _by_position(side: Side, task: TaskRecord, several: bool) -> list[Chart]:
             if (curve := _series(task, name, group))
         ]
         if curves:
-            charts.append(lines(f"{label} by prompt class{of}", curves))
+            charts.append(lines(f"{label} by prompt class{of}", curves, label))
     return charts
 
 
