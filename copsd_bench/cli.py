@@ -13,6 +13,7 @@ from copsd_bench.commands.check import check
 from copsd_bench.commands.compare import compare
 from copsd_bench.commands.leaderboard import leaderboard
 from copsd_bench.commands.list import list_all
+from copsd_bench.commands.report import report
 from copsd_bench.commands.run import run
 from copsd_bench.commands.score import score
 from copsd_bench.commands.view import view
@@ -43,6 +44,7 @@ app.command("score")(score)
 app.command("compare")(compare)
 app.command("check")(check)
 app.command("leaderboard")(leaderboard)
+app.command("report")(report)
 app.command("view")(view)
 app.add_typer(data.app)
 app.add_typer(models.app)

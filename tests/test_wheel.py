@@ -105,10 +105,12 @@ def test_the_core_needs_no_model_library(installed: Path) -> None:
 
 
 def test_wheel_holds_every_packaged_file_and_nothing_else(wheel: Path) -> None:
-    folders = ["copsd_bench", "copsd_train", "constitutions"]
+    folders = ["copsd_bench", "copsd_train", "constitutions", "results/reported"]
     sources = run(["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders], ROOT).split()
     expected = {
-        re.sub("^constitutions/", "copsd_bench/constitutions/", name) for name in sources if (ROOT / name).exists()
+        re.sub("^(?:constitutions|results/(?=reported))", r"copsd_bench/\g<0>", name).replace("results/", "")
+        for name in sources
+        if (ROOT / name).exists()
     }
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -126,10 +128,10 @@ def test_metadata_is_readable(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     extras = set(metadata.get_all("Provides-Extra") or [])
-    assert extras == {"hf", "vllm", "vllm-cpu", "lm-eval", "train", "report", "api", "test", "all"}
+    assert extras == {"hf", "vllm", "vllm-cpu", "lm-eval", "train", "api", "test", "all"}
     needs = [line.partition("; extra == ") for line in metadata.get_all("Requires-Dist") or [] if "; extra" in line]
     of = {extra: {what for what, _, where in needs if where.strip("'\"") == extra} for extra in extras}
-    assert of["all"] == of["hf"] | of["lm-eval"] | of["train"] | of["report"] | of["api"]
+    assert of["all"] == of["hf"] | of["lm-eval"] | of["train"] | of["api"]
     assert not any("vllm" in what for what in of["all"])
     assert "[inspect_ai]\ncopsd_bench = copsd_bench._registry" in scripts
     assert "copsd-bench = copsd_bench.cli:main" in scripts

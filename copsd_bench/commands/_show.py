@@ -53,9 +53,18 @@ def show(
     if out is None:
         print(content, end="" if content.endswith("\n") else "\n")
         return
-    if out.is_dir():
-        raise CopsdError(f"--out {out} is a folder; give a file name.")
-    write_text(out, content)
+    write_text(file_named("--out", out), content)
+
+
+def file_named(option: str, path: Path) -> Path:
+    """The path, if it can be a file.
+
+    Raises:
+        CopsdError: it is a folder.
+    """
+    if path.is_dir():
+        raise CopsdError(f"{option} {path} is a folder; give a file name.")
+    return path
 
 
 def _markdown(part: "Grid | str") -> str:

@@ -25,6 +25,14 @@ def leaderboard(
     suite: Annotated[str | None, typer.Option(help="Only runs of this suite.", show_default=False)] = None,
     form: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.table,
     out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write one self-contained web page instead, with the figures papers report apart from the measured.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Show many runs side by side: scores with their uncertainty, and the collapse panel.
 
@@ -32,10 +40,21 @@ def leaderboard(
     token limit, sampling, epochs). What does not compare stands apart, with the reason.
 
     Example: `copsd-bench leaderboard results --suite mini --format markdown --out LEADERBOARD.md`
+
+    Example: `copsd-bench leaderboard results --html leaderboard.html`
     """
     from copsd_bench.records import leaderboard as board
     from copsd_bench.records.store import find_records, read_record
 
     blocks = board.leaderboard([read_record(path) for path in find_records(paths or [Path("results")])], suite)
+    if html is not None:
+        from copsd_bench.commands._show import file_named
+        from copsd_bench.records.reported import all_reported
+        from copsd_bench.records.store import write_text
+        from copsd_bench.report.board import board as page
+
+        write_text(file_named("--html", html), page(blocks, all_reported()))
+        print(f"Page: {html}")
+        return
     parts = board.leaderboard_parts(blocks, tasks_per_grid=6 if form == TableFormat.table else None)
     show(parts, form, out, {"csv": lambda: board.leaderboard_csv(blocks)})

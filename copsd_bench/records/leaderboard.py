@@ -68,7 +68,7 @@ def leaderboard(records: Sequence[RunRecord], suite: str | None = None) -> list[
     blocks: dict[tuple[object, ...], Block] = {}
     names = [run_name(record) for record in records]
     for record, name in zip(records, names, strict=True):
-        unique = name if names.count(name) == 1 else f"{name} ({record.run_id})"
+        unique = name if names.count(name) == 1 else f"{name} ({record.run_id[:12]})"
         block = blocks.setdefault(_block_key(record), Block([task.name for task in record.tasks]))
         scores = {task.name: task.metrics[task.primary] for task in record.tasks if task.primary in task.metrics}
         block.rows.append(Row(unique, record, scores, _pooled_panel(record)))
