@@ -132,7 +132,7 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: rec
                 [row.student for row in part.rows], [completion.ids for completion in part.completions], loss_of
             )
             loss = losses.token_mean(per_token, on_device.mask, tokens)
-            if not math.isfinite(float(loss)):
+            if not math.isfinite(loss.item()):
                 raise CopsdError("the loss is not finite", ExitCode.RUN)
             loss.backward()
         updater.accumulate()

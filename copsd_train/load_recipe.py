@@ -1,7 +1,9 @@
 """From a recipe's name or file and `--set a.b=c` to a validated recipe."""
 
+import difflib
+import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -46,7 +48,7 @@ def validated(raw: Mapping[str, Any], name: str) -> Recipe:
     Raises:
         CopsdError: as `load_recipe`.
     """
-    _check_keys(Recipe, raw, "")
+    _check_keys(Recipe, raw)
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
@@ -122,19 +124,36 @@ class _Numbers(yaml.SafeLoader):
 
 _Numbers.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Numbers.add_implicit_resolver(
-    "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
 
 
-def _check_keys(model: type[BaseModel], raw: Any, path: str) -> None:
+def _check_keys(model: type[BaseModel], raw: Any, path: str = "") -> None:
     """Refuse keys the schema does not have, naming the nearest; pydantic would only say that they are extra."""
     if not isinstance(raw, Mapping):
         return
     for key, value in raw.items():
         if key not in model.model_fields:
-            raise unknown_name("recipe key", f"{path}{key}", [f"{path}{name}" for name in model.model_fields])
+            raise _unknown_key(model, str(key), path)
         if (section := _section(model.model_fields[key].annotation)) is not None:
             _check_keys(section, value, f"{path}{key}.")
+
+
+def _unknown_key(model: type[BaseModel], key: str, path: str) -> CopsdError:
+    """The nearest key of the same section, else the nearest name anywhere in the recipe."""
+    anywhere = {dotted.rpartition(".")[2]: dotted for dotted in _all_keys(Recipe)}
+    for names in ({name: f"{path}{name}" for name in model.model_fields}, anywhere):
+        if near := difflib.get_close_matches(key, names, n=1, cutoff=0.6):
+            return CopsdError(f"Unknown recipe key {path + key!r}; did you mean {names[near[0]]!r}?")
+    where = f"the keys of {path[:-1]} are" if path else "the keys of a recipe are"
+    return CopsdError(f"Unknown recipe key {path + key!r}; {where} {', '.join(model.model_fields)}.")
+
+
+def _all_keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield f"{path}{name}"
+        if (section := _section(field.annotation)) is not None:
+            yield from _all_keys(section, f"{path}{name}.")
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

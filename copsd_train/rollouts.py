@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -218,4 +218,4 @@ def _rows_of(batch: Batch, rows: slice) -> Batch:
 
 
 def _mapped(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-    return Batch(**{k: change(v) if isinstance(v, torch.Tensor) else v for k, v in vars(batch).items()})
+    return replace(batch, **{k: change(v) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)})
