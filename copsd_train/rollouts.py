@@ -218,4 +218,5 @@ def _rows_of(batch: Batch, rows: slice) -> Batch:
 
 
 def _mapped(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-    return replace(batch, **{k: change(v) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)})
+    changed: dict[str, Any] = {k: change(v) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)}
+    return replace(batch, **changed)
