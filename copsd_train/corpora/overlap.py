@@ -42,7 +42,8 @@ class Overlap:
 def find_overlaps(prompts: Sequence[str], texts: Iterable[str], near: float = NEAR) -> list[Overlap]:
     """Prompts that equal a text, share many words with it (Jaccard at least `near`), or a run of its wording.
 
-    One finding a prompt, the strongest. Texts are compared as lower-case words without punctuation; texts of fewer than four words are passed over.
+    One finding a prompt, the strongest. Texts are compared as lower-case words without punctuation; texts of fewer
+    than four words are passed over.
     """
     ours = [" ".join(words(prompt)) for prompt in prompts]
     theirs = iter(sorted({" ".join(w) for text in set(texts) if len(w := words(text)) >= _FEWEST}))

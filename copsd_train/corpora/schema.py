@@ -65,6 +65,7 @@ class SftRow(BaseModel):
         prompt: the user turn, without its context.
         context: name or file of the constitution that is put around the prompt, or None.
         response: the answer the loss is taken on.
+        complete: whether the response ended by itself: one cut at a token limit must not teach where to end.
         kind, category: of the prompt.
         provenance: how the response came about; free, JSON.
     """
@@ -74,6 +75,7 @@ class SftRow(BaseModel):
     prompt: str = Field(min_length=1)
     context: str | None = None
     response: str = Field(min_length=1)
+    complete: bool = True
     kind: Kind
     category: str = "default"
     provenance: dict[str, Any] = {}
