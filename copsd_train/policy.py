@@ -255,7 +255,8 @@ def _save_adapter(model: Any, name: str, folder: Path, base: ResolvedModel) -> N
     config = model.peft_config[name]
     config.base_model_name_or_path = base.name
     config.save_pretrained(str(folder))
-    state = {k: v.detach().cpu().contiguous() for k, v in get_peft_model_state_dict(model, adapter_name=name).items()}
+    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    state = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     # Written by Python, so that a full disk is an OSError here too.
     (folder / "adapter_model.safetensors").write_bytes(save(state, {"format": "pt"}))
     note = {"name": base.name, "weights_digest": base.weights_digest}

@@ -8,8 +8,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Share = Field(ge=0, le=1)
-
 
 class Section(BaseModel):
     """A part of a recipe: fixed once validated, no unknown keys."""
@@ -333,6 +331,7 @@ class Recipe(Section):
         prompts: `seed` (the packaged corpus), or a file of PromptRow.
         corpus, sft, distill: the stages; an absent one is skipped.
         monitor, checkpoints: see there.
+        samples: rollouts of each step that go into samples.jsonl.
     """
 
     name: str
@@ -349,6 +348,7 @@ class Recipe(Section):
     distill: Distill | None = None
     monitor: Monitor = Monitor()
     checkpoints: Checkpoints = Checkpoints()
+    samples: int = Field(default=64, ge=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -8,8 +8,7 @@ from functools import cache
 from copsd_bench.collapse.text import words
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.protocol import Sampling
-from copsd_bench.errors import CopsdError
-from copsd_bench.judges.protocol import Unscored, Verdict
+from copsd_bench.judges.protocol import Verdict
 from copsd_bench.judges.refusal import RefusalJudge
 from copsd_train.corpora.answers import Answer, Answerer, Question, stream
 from copsd_train.corpora.schema import PromptRow, constitution_of

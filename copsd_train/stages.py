@@ -1,0 +1,127 @@
+"""The stages of a recipe: corpus -> sft -> distill. A finished one is skipped, an interrupted one resumes."""
+
+from pathlib import Path
+from typing import Any
+
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train import distill, sft
+from copsd_train.corpora.schema import PromptRow, read_prompts, read_sft, require_both_sides, seed_prompts
+from copsd_train.monitor import Monitor
+from copsd_train.optimiser import Updater
+from copsd_train.policy import Policy
+from copsd_train.progress import Progress
+from copsd_train.rollouts import Batch, teacher_name
+from copsd_train.run import Run
+from copsd_train.teacher import ContextPolicy, build_rows, check_pair
+
+
+def execute(run: Run) -> None:
+    """Bring a run to its end, from wherever it is.
+
+    Raises:
+        CopsdError: bad input, a broken guarantee, a loss that is not finite, a full disk, or a stop by the monitor.
+    """
+    for stage in run.recipe.stages:
+        if not run.finished(stage):
+            {"corpus": build_corpus, "sft": fine_tune, "distill": distill_student}[stage](run)
+
+
+def build_corpus(run: Run) -> None:
+    """Stage corpus: Cross-SFT examples from the recipe's prompts."""
+    raise NotImplementedError
+
+
+def fine_tune(run: Run) -> None:
+    """Stage sft: the teacher's adapter, or the student."""
+    recipe, config = run.recipe, run.recipe.sft
+    assert config is not None
+    source = run.output("corpus") if config.data == "corpus" else Path(config.data)
+    rows = read_sft(source)
+    require_both_sides(rows, str(source))
+    policy = Policy(run.base, recipe, trained=config.adapter)
+    examples = sft.build_examples(rows, policy.engine, config)
+    total = config.epochs * sft.steps_per_epoch(config, len(examples))
+    updater = Updater(policy.parameters(), config.optimiser, total)
+    start = run.restore("sft", updater)
+    with Progress("sft", total, start) as progress:
+        for step, metrics in sft.loop(examples, policy, updater, config, recipe.seed, start):
+            run.log("sft", step, {**metrics, "left_out": len(rows) - len(examples)})
+            progress.show(step, metrics)
+            if step % recipe.checkpoints.every == 0 or step == total:
+                run.save("sft", step, policy, updater)
+    policy.save(run.output("sft"))
+
+
+def distill_student(run: Run) -> None:
+    """Stage distill: the student learns from the teacher view on its own answers."""
+    recipe, config = run.recipe, run.recipe.distill
+    assert config is not None
+    prompts = corpus_prompts(recipe.prompts)
+    adapters = {}
+    if config.teacher.adapter == "teacher":
+        adapters["teacher"] = Path(config.teacher.path) if config.teacher.path else run.output("sft")
+    policy = Policy(run.base, recipe, adapters=adapters, ema=config.teacher.adapter == "ema")
+    check_pair(policy.engine, policy.side(teacher_name(config))[0])
+    contexts = ContextPolicy(config.teacher, prompts, recipe.seed)
+    rows = build_rows(prompts, contexts, policy.engine, config.rollout.max_tokens)
+    total = distill.total_steps(config, len(rows))
+    average = (policy.parameters("ema"), config.teacher.decay) if config.teacher.decay else None
+    updater = Updater(policy.parameters(), config.optimiser, config.minibatches * total, average)
+    start = run.restore("distill", updater)
+    monitor = Monitor(recipe.monitor, policy, run.folder, recipe.seed)
+    generate = student_generator(policy, run)
+    with Progress("distill", total, start) as progress:
+        for step, metrics, batch in distill.loop(rows, policy, updater, generate, config, recipe.seed, start):
+            verdict = None
+            if recipe.monitor.every and step % recipe.monitor.every == 0:
+                found, verdict = monitor.look()
+                metrics |= found
+            run.log("distill", step, metrics)
+            run.log_samples(sample_rows(step, batch, recipe.samples))
+            progress.show(step, metrics)
+            if step % recipe.checkpoints.every == 0 or step == total:
+                run.save("distill", step, policy, updater)
+            if verdict is not None and recipe.monitor.stop_on == verdict:
+                raise CopsdError(
+                    f"Stopped at step {step}: the collapse panel says {verdict} (monitor.stop_on); the checkpoints of "
+                    f"{run.folder} are kept.",
+                    ExitCode.RUN,
+                )
+    policy.save(run.output("distill"))
+
+
+def student_generator(policy: Policy, run: Run) -> distill.Generate:
+    """Who answers for the student: the policy itself, or vLLM."""
+    return lambda prompts, sampling, seeds: policy.generate(policy.trained, prompts, sampling, seeds)
+
+
+def corpus_prompts(name: str) -> list[PromptRow]:
+    """The packaged prompts (`seed`), or those of a file; both sides must be there."""
+    prompts = seed_prompts() if name == "seed" else read_prompts(Path(name))
+    require_both_sides(prompts, f"Corpus {name}")
+    return prompts
+
+
+def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
+    """The first rollouts of a step as rows of samples.jsonl: text, token ids, reward and advantage of each token."""
+
+    def values(table: Any, i: int) -> list[float]:
+        return [round(float(value), 6) for value in table[i, : len(batch.completions[i].ids)]]
+
+    return [
+        {
+            "stage": "distill",
+            "step": step,
+            "id": row.source.id,
+            "kind": row.source.kind,
+            "context": row.context,
+            "answer": completion.text,
+            "stop_reason": completion.stop_reason,
+            "outcome": None if batch.outcomes[i].isnan() else float(batch.outcomes[i]),
+            "ids": list(completion.ids),
+            "logprobs": values(batch.student, i),
+            "rewards": values(batch.rewards, i),
+            "advantages": values(batch.advantages, i),
+        }
+        for i, (row, completion) in enumerate(list(zip(batch.rows, batch.completions, strict=True))[:most])
+    ]
