@@ -1,12 +1,18 @@
 """`copsd-train`: the command line."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from copsd_bench.command_line import make_app, run_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copsd_train.run import Run
 
 app = make_app("copsd-train")
 
@@ -47,9 +53,12 @@ def run(
     from copsd_train.load_recipe import load_recipe
     from copsd_train.run import Run
 
+    def begin() -> Run:
+        base = resolve_model(model, revision=revision, trust_remote_code=trust_remote_code)
+        return Run.start(out, resolved, base, ["copsd-train", *map(published, sys.argv[1:])])
+
     resolved = load_recipe(recipe, changes, demo)
-    base = resolve_model(model, revision=revision, trust_remote_code=trust_remote_code)
-    _execute(Run.start(out, resolved, base, ["copsd-train", *map(published, sys.argv[1:])]))
+    _execute(begin)
 
 
 @app.command()
@@ -57,7 +66,7 @@ def resume(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folde
     """Continue an interrupted run, exactly where its last checkpoint left it."""
     from copsd_train.run import Run
 
-    _execute(Run.open(run_folder))
+    _execute(lambda: Run.open(run_folder))
 
 
 @app.command()
@@ -88,12 +97,16 @@ def merge(
     print(target)
 
 
-def _execute(found: "Run") -> None:  # type: ignore[name-defined]  # noqa: F821
+def _execute(begin: "Callable[[], Run]") -> None:
+    from copsd_train.ranks import Ranks
     from copsd_train.stages import execute
 
-    with found:
-        execute(found)
-    for stage in found.recipe.stages:
+    ranks = Ranks()
+    ranks.main_first(begin)  # one process makes the folder, then all open it
+    found = begin()
+    with found if ranks.main else nullcontext():
+        execute(found, ranks)
+    for stage in found.recipe.stages if ranks.main else ():
         print(f"{stage}: {found.output(stage)}")
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from copsd_bench.engine.protocol import Sampling
 from copsd_bench.records.schema import SampleRow
+from copsd_bench.records.verdict import Verdict, judge_collapse
 from copsd_train import recipe
+from copsd_train.corpora.answers import stream
 from copsd_train.policy import Policy
-from copsd_train.rollouts import Metrics, stream
+from copsd_train.rollouts import Metrics
 
 SHOWN = ("tokens_median", "refusal/harmful", "refusal/benign", "entropy", "distinct_2", "loops", "truncated")
 """Panel statistics logged, as `monitor/NAME`."""
@@ -32,17 +34,16 @@ class Monitor:
         self.base_file = folder / "monitor" / "base.json"
         self.samples = _balanced(config) if config.every else []
 
-    def look(self) -> tuple[Metrics, str]:
-        """The student's panel as metrics, and the verdict on it: healthy, contracting, collapsed or undecided."""
+    def look(self) -> tuple[Metrics, Verdict]:
+        """The student's panel as metrics, and the verdict on it against the base's."""
         from copsd_bench.records.panel import panel
-        from copsd_bench.records.verdict import judge_collapse
 
         rows = self._answers(self.policy.trained)
         verdict = judge_collapse(self._base_answers(), rows)
         estimates = panel(rows)
         metrics = {f"monitor/{name}": estimates[name].value for name in SHOWN if name in estimates}
         metrics["monitor/damages"] = len(verdict.damages)
-        return {name: value for name, value in metrics.items() if value is not None}, verdict.state
+        return {name: value for name, value in metrics.items() if value is not None}, verdict
 
     def _base_answers(self) -> list[SampleRow]:
         """Rows of the model before training, made once a run."""

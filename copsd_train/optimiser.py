@@ -8,6 +8,7 @@ import torch
 
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train import recipe
+from copsd_train.ranks import Ranks
 
 
 class Updater:
@@ -18,6 +19,7 @@ class Updater:
         config: learning rate, schedule, clipping.
         total: optimiser updates of the whole stage.
         average: parameters of an exponential moving average, by the same names, and its decay.
+        ranks: processes whose gradients are added before an update.
     """
 
     def __init__(
@@ -26,7 +28,9 @@ class Updater:
         config: recipe.Optimiser,
         total: int,
         average: tuple[Mapping[str, torch.nn.Parameter], float] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks()
         self.parameters = dict(parameters)
         self.config = config
         self.total = total
@@ -52,6 +56,10 @@ class Updater:
         Raises:
             CopsdError: a gradient is not finite; nothing is changed.
         """
+        for master in self.masters.values():
+            if master.grad is None:  # a process without rows takes part in the sum all the same
+                master.grad = torch.zeros_like(master)
+        self.ranks.sum(master.grad for master in self.masters.values())
         norm = float(torch.nn.utils.clip_grad_norm_(self.masters.values(), self.config.max_grad_norm, foreach=False))
         if not math.isfinite(norm):
             raise CopsdError("the gradient is not finite", ExitCode.RUN)

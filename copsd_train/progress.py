@@ -26,19 +26,22 @@ class Progress:
         stage: its name.
         total: steps of the whole stage.
         done: steps done before.
+        visible: False shows nothing.
     """
 
-    def __init__(self, stage: str, total: int, done: int) -> None:
+    def __init__(self, stage: str, total: int, done: int, visible: bool = True) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        self.stage, self.total, self.done = stage, total, done
+        self.stage, self.total, self.done, self.visible = stage, total, done, visible
         self.began = time.monotonic()
         console = Console(stderr=True)
         columns = ("{task.description}", BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = (
-            Bar(*columns, TextColumn("{task.fields[numbers]}"), console=console) if console.is_terminal else None
+            Bar(*columns, TextColumn("{task.fields[numbers]}"), console=console)
+            if visible and console.is_terminal
+            else None
         )
         self._task = self._bar.add_task(stage, total=total, completed=done, numbers="") if self._bar else None
 
@@ -56,6 +59,8 @@ class Progress:
         numbers = "  ".join(f"{name} {_short(metrics[key])}" for key, name in SHOWN.items() if key in metrics)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, numbers=numbers)
+            return
+        if not self.visible:
             return
         seconds = (time.monotonic() - self.began) / (step - self.done) * (self.total - step)
         print(f"{self.stage} {step}/{self.total}  {numbers}  left {_duration(seconds)}", file=sys.stderr, flush=True)

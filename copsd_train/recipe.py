@@ -4,9 +4,12 @@ Each method is a composition of a corpus, a teacher view, a signal and an advant
 the source of every default.
 """
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from copsd_train.corpora.cross_sft import CrossSftConfig
 
 
 class Section(BaseModel):
@@ -58,16 +61,6 @@ class Optimiser(Section):
     max_grad_norm: float = Field(default=1.0, gt=0)
 
 
-class Corpus(Section):
-    """The Cross-SFT corpus (`corpora/cross_sft.py`) built from the recipe's prompts.
-
-    Attributes:
-        settings: of the builder, by its own names.
-    """
-
-    settings: dict[str, Any] = {}
-
-
 class Sft(Section):
     """Supervised fine-tuning on response tokens.
 
@@ -95,18 +88,28 @@ class Rollout(Section):
     """How the student answers.
 
     Attributes:
-        engine: `transformers`, or `vllm` with the student's adapter handed over at every step.
+        engine: `transformers`; `vllm`, with the student's adapter handed over at every step; or `recorded`.
+        file: samples.jsonl of a run whose answers are taken again, for `recorded`.
         per_prompt: G, answers a prompt.
         max_tokens, temperature, top_p: as in `Sampling`.
         engine_args: further vLLM arguments.
     """
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm", "recorded"] = "transformers"
+    file: str | None = None
     per_prompt: int = Field(ge=1)
     max_tokens: int = Field(ge=1)
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     engine_args: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.engine == "recorded") != (self.file is not None):
+            raise ValueError("file belongs to engine: recorded, which needs it")
+        if self.engine_args and self.engine != "vllm":
+            raise ValueError("engine_args belong to engine: vllm")
+        return self
 
 
 class Teacher(Section):
@@ -328,8 +331,9 @@ class Recipe(Section):
         tuning: `lora`, or `full` (the student is a copy of all weights).
         lora: of every adapter trained.
         gradient_checkpointing: recompute activations in the backward pass to save memory.
-        prompts: `seed` (the packaged corpus), or a file of PromptRow.
-        corpus, sft, distill: the stages; an absent one is skipped.
+        prompts: files of PromptRow; none takes the packaged corpus.
+        corpus: the Cross-SFT corpus (`corpora/cross_sft.py`), made of the recipe's prompts with its seed.
+        sft, distill: the other stages; an absent one is skipped.
         monitor, checkpoints: see there.
         samples: rollouts of each step that go into samples.jsonl.
     """
@@ -342,8 +346,8 @@ class Recipe(Section):
     tuning: Literal["lora", "full"] = "lora"
     lora: Lora
     gradient_checkpointing: bool = True
-    prompts: str = "seed"
-    corpus: Corpus | None = None
+    prompts: list[str] = []
+    corpus: CrossSftConfig | None = None
     sft: Sft | None = None
     distill: Distill | None = None
     monitor: Monitor = Monitor()
@@ -354,12 +358,16 @@ class Recipe(Section):
     def _fits(self) -> Self:
         if self.sft is None and self.distill is None:
             raise ValueError("a recipe trains something: give it an sft or a distill stage")
+        if self.corpus is not None and (self.corpus.prompts or self.corpus.seed):
+            raise ValueError("the corpus is made of the recipe's own prompts and seed: set prompts and seed there")
         if self.corpus is not None and (self.sft is None or self.sft.data != "corpus"):
             raise ValueError("the corpus stage builds what sft reads: set sft.data: corpus")
         if self.sft is not None and self.sft.data == "corpus" and self.corpus is None:
             raise ValueError("sft.data is corpus, but there is no corpus stage; name a file")
         if self.tuning == "full" and self.sft is not None and self.sft.adapter == "teacher":
             raise ValueError("a teacher is trained as an adapter; use tuning: lora, or give its folder as teacher.path")
+        if self.tuning == "full" and self.distill is not None and self.distill.rollout.engine == "vllm":
+            raise ValueError("vllm takes the student as an adapter at every step; use tuning: lora")
         if self.sft is not None and self.sft.adapter == "student" and self.distill is not None:
             raise ValueError("distill starts the student from the base model; train the teacher in sft instead")
         if self.distill is not None and self.distill.teacher.adapter == "teacher":
@@ -367,6 +375,12 @@ class Recipe(Section):
             if trained == (self.distill.teacher.path is not None):
                 raise ValueError("teacher.adapter teacher needs an sft stage with adapter: teacher, or a teacher.path")
         return self
+
+    @property
+    def prompt_config(self) -> CrossSftConfig:
+        """Which prompts all stages use, and how the corpus is made of them."""
+        files = [Path(name) for name in self.prompts]
+        return (self.corpus or CrossSftConfig()).model_copy(update={"prompts": files, "seed": self.seed})
 
     @property
     def stages(self) -> list[str]:

@@ -4,7 +4,6 @@ The student answers without a context. Its own tokens are scored under the teach
 student on the same path, so that numerical differences between paths cancel.
 """
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from copsd_bench.engine.protocol import Completion, Prompt, Sampling
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
 from copsd_train import advantages, losses, recipe
+from copsd_train.corpora.answers import stream
 from copsd_train.policy import Policy
 from copsd_train.teacher import Row
 
@@ -36,7 +36,7 @@ class Batch:
         mask: True at completion tokens, [N, T].
         student, teacher, base: log-probabilities of the sampled tokens in nats, [N, T], 0 outside the mask; base only
             if the loss has a KL term.
-        teacher_entropy: [N, T], only for an entropy gate.
+        entropy, teacher_entropy: of the distributions, [N, T]; the teacher's only for an entropy gate.
         rewards: the signal as a reward, [N, T].
         advantages: [N, T].
         outcomes: a judge's reward of each row, nan where it gave none, [N].
@@ -49,6 +49,7 @@ class Batch:
     student: torch.Tensor
     teacher: torch.Tensor
     base: torch.Tensor
+    entropy: torch.Tensor
     teacher_entropy: torch.Tensor
     rewards: torch.Tensor
     advantages: torch.Tensor
@@ -72,26 +73,28 @@ def batch_of(rows: list[Row], completions: list[Completion], groups: torch.Tenso
     nothing = torch.zeros(mask.shape)
     unscored = torch.full((len(rows),), math.nan)
     return Batch(
-        rows, completions, groups, mask, nothing, nothing, nothing, nothing, nothing, nothing, outcomes=unscored
+        rows,
+        completions,
+        groups,
+        mask,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        outcomes=unscored,
     )
 
 
-def score(batch: Batch, policy: Policy, config: recipe.Distill) -> Metrics:
-    """Fill in log-probabilities of the sampled tokens under student, teacher and base, all on one path.
-
-    Returns:
-        `noise_floor`: mean difference in nats between decoding and scoring the same tokens under the same student;
-        `entropy` of the student; `kl_teacher`: mean log p_S - log p_T, a sampled reverse KL(student||teacher).
-    """
+def score(batch: Batch, policy: Policy, config: recipe.Distill) -> None:
+    """Fill in log-probabilities of the sampled tokens under student, teacher and base, all on one path."""
     ids = [completion.ids for completion in batch.completions]
     plain = [row.student for row in batch.rows]
     student = policy.score(policy.trained, plain, ids, entropy=True)
     batch.student = padded([row.logprobs for row in student], batch.mask)
-    decoded = padded([completion.logprobs for completion in batch.completions], batch.mask)
-    metrics = {
-        "noise_floor": mean((batch.student - decoded).abs(), batch.mask),
-        "entropy": mean(padded([row.entropies for row in student], batch.mask), batch.mask),
-    }
+    batch.entropy = padded([row.entropies for row in student], batch.mask)
     if config.kl_coef:
         batch.base = padded([row.logprobs for row in policy.score("base", plain, ids)], batch.mask)
     if config.signal.kind != "none":
@@ -100,8 +103,6 @@ def score(batch: Batch, policy: Policy, config: recipe.Distill) -> Metrics:
         batch.teacher = padded([row.logprobs for row in scores], batch.mask)
         if gate:
             batch.teacher_entropy = padded([row.entropies for row in scores], batch.mask)
-        metrics["kl_teacher"] = mean(batch.student - batch.teacher, batch.mask)
-    return metrics
 
 
 def judge_outcomes(batch: Batch, config: recipe.Outcome) -> None:
@@ -149,15 +150,23 @@ def assess(batch: Batch, config: recipe.Distill) -> None:
 
 
 def describe(batch: Batch, config: recipe.Distill) -> Metrics:
-    """Numbers of a step's rollouts."""
+    """Numbers of a step's rollouts.
+
+    Among them: `noise_floor`, the mean difference in nats between decoding and scoring the same tokens under the same
+    student; `kl_teacher`, the mean of log p_S - log p_T, a sampled reverse KL(student||teacher).
+    """
     lengths = batch.mask.sum(dim=1).float()
     told = torch.tensor([row.context is not None for row in batch.rows])
+    decoded = padded([completion.logprobs for completion in batch.completions], batch.mask)
     metrics = {
+        "noise_floor": mean((batch.student - decoded).abs(), batch.mask),
+        "entropy": mean(batch.entropy, batch.mask),
         "tokens_mean": float(lengths.mean()),
         "truncated": sum(c.stop_reason != "stop" for c in batch.completions) / len(batch.completions),
     }
     if config.signal.kind != "none":
         gap = batch.teacher - batch.student
+        metrics["kl_teacher"] = mean(-gap, batch.mask)
         metrics["reward"] = mean(batch.rewards, batch.mask)
         # Dividing by it gives even near-agreement unit variance: when it falls, the advantages are amplified noise.
         metrics["reward_std"] = float(batch.rewards[batch.mask].std(correction=0))
@@ -176,11 +185,6 @@ def describe(batch: Batch, config: recipe.Distill) -> Metrics:
 def teacher_name(config: recipe.Distill) -> str:
     """The view that teaches, as `Policy` calls it."""
     return "base" if config.teacher.adapter == "none" else config.teacher.adapter
-
-
-def stream(*parts: object) -> int:
-    """A seed made of names and numbers."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
 
 
 def split(batch: Batch, parts: int, whole_groups: bool = True) -> list[Batch]:
@@ -208,6 +212,26 @@ def mean(values: torch.Tensor, mask: torch.Tensor) -> float:
 def moved(batch: Batch, device: Any) -> Batch:
     """The batch with its tensors on a device."""
     return _mapped(batch, lambda value: value.to(device))
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Batches of several processes as one; prompts keep apart."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.mask.shape[1] for part in parts)
+    offsets = itertools.accumulate((int(part.groups.max()) + 1 for part in parts), initial=0)
+    whole = replace(parts[0])
+    for name, value in vars(parts[0]).items():
+        if isinstance(value, list):
+            setattr(whole, name, [item for part in parts for item in getattr(part, name)])
+        elif name == "groups":
+            whole.groups = torch.cat([part.groups + at for part, at in zip(parts, offsets, strict=False)])
+        elif value.dim() == 2:
+            wide = [torch.nn.functional.pad(v, (0, width - v.shape[1])) for v in (getattr(p, name) for p in parts)]
+            setattr(whole, name, torch.cat(wide))
+        else:
+            setattr(whole, name, torch.cat([getattr(part, name) for part in parts]))
+    return whole
 
 
 def _rows_of(batch: Batch, rows: slice) -> Batch:

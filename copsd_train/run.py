@@ -86,10 +86,12 @@ class Run:
                 "trust_remote_code": base.trust_remote_code,
             },
             "environment": environment().model_dump(),
-            "recipe": recipe.model_dump(),
+            "recipe": recipe.model_dump(mode="json"),
         }
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False))
+        write_text(
+            folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        )
         write_text(folder / "run.json", json.dumps(info, indent=2) + "\n")
         return cls(folder, recipe, base)
 
@@ -103,7 +105,7 @@ class Run:
         info = read_info(folder)
         recipe = validated(info["recipe"], str(folder / "run.json"))
         edited = _read_yaml(folder / "recipe.yaml")
-        if (difference := first_difference(recipe.model_dump(exclude_none=True), edited)) is not None:
+        if (difference := first_difference(recipe.model_dump(mode="json", exclude_none=True), edited)) is not None:
             raise CopsdError(
                 f"The recipe of {folder} was changed after the run began: {difference}; undo that, or start a new run "
                 "with --out."
@@ -175,7 +177,7 @@ class Run:
             shutil.rmtree(old.folder)
 
     def restore(self, stage: str, updater: Updater) -> int:
-        """Bring the newest checkpoint back and forget what was logged after it; the number of steps done."""
+        """Bring the newest checkpoint of a stage back; the number of steps done."""
         import torch
 
         saved = self.checkpoints(stage)
@@ -184,11 +186,14 @@ class Run:
             state = torch.load(saved[-1].folder / "state.pt", map_location="cpu", weights_only=True)
             updater.restore(state["updater"])
             torch.set_rng_state(state["random"])
+        return step
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what a stage logged after a step."""
         for name in ("metrics.jsonl", "samples.jsonl"):
             rows = read_lines(self.folder / name)
             kept = [row for row in rows if row["stage"] != stage or row["step"] <= step]
             write_text(self.folder / name, "".join(json.dumps(row) + "\n" for row in kept))
-        return step
 
     @contextmanager
     def full_disk_explained(self, step: int) -> Iterator[None]:
@@ -246,7 +251,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def _require_same(folder: Path, recipe: Recipe, base: ResolvedModel) -> None:
     info = read_info(folder)
-    if (difference := first_difference(info["recipe"], recipe.model_dump())) is not None:
+    if (difference := first_difference(info["recipe"], recipe.model_dump(mode="json"))) is not None:
         raise CopsdError(
             f"{folder} holds a run of another recipe: {difference}; resume it as it was, or choose another --out."
         )

@@ -12,10 +12,11 @@ from copsd_bench.engine.protocol import Prompt
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train import losses, recipe
+from copsd_train.corpora.answers import stream
 from copsd_train.corpora.schema import SftRow
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
-from copsd_train.rollouts import Metrics, stream
+from copsd_train.rollouts import Metrics
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,11 @@ def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_
     Raises:
         CopsdError: the loss or the gradient is not finite; the weights are as they were.
     """
+    ranks = updater.ranks
     tokens = sum(len(example.response) for example in examples)
-    ordered = sorted(examples, key=lambda example: len(example.prompt.ids) + len(example.response))
+    ordered = sorted(examples, key=lambda example: len(example.prompt.ids) + len(example.response))[
+        ranks.rank :: ranks.size
+    ]
     total = 0.0
     for at in range(0, len(ordered), micro_batch_size):
         part = ordered[at : at + micro_batch_size]
@@ -81,11 +85,12 @@ def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_
         with policy.training():
             per_token = policy.model([e.prompt for e in part], [e.response for e in part], loss_of)
             loss = losses.token_mean(per_token, mask, tokens)
-            if not math.isfinite(loss.item()):
-                raise CopsdError("the loss is not finite", ExitCode.RUN)
             loss.backward()
         updater.accumulate()
         total += loss.item()
+    [total] = ranks.sum_numbers([total])
+    if not math.isfinite(total):
+        raise CopsdError("the loss is not finite", ExitCode.RUN)
     return {"loss": total, "tokens": float(tokens), **updater.update()}
 
 
