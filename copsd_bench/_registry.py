@@ -5,6 +5,7 @@ from pathlib import Path
 from inspect_ai import task
 from inspect_ai.model import ModelAPI, modelapi
 
+from copsd_bench.benchmarks.collapse.length_collapse import length_collapse
 from copsd_bench.benchmarks.mini import mini
 from copsd_bench.benchmarks.prompts import prompts
 from copsd_bench.benchmarks.text.gsm8k import gsm8k
@@ -12,7 +13,7 @@ from copsd_bench.benchmarks.text.ifeval import ifeval
 from copsd_bench.benchmarks.text.strongreject import strongreject
 from copsd_bench.benchmarks.text.xstest import xstest
 
-__all__ = ["copsd", "gsm8k", "ifeval", "mini", "prompts", "strongreject", "xstest"]
+__all__ = ["copsd", "gsm8k", "ifeval", "length_collapse", "mini", "prompts", "strongreject", "xstest"]
 
 
 @modelapi(name="copsd")
@@ -26,5 +27,5 @@ def copsd() -> type[ModelAPI]:
 if "site-packages" not in Path(__file__).parts:
     # Inspect puts a package's name before its tasks when it finds a distribution of that name or the code below
     # site-packages; from a checkout (`pip install -e .`, distribution `copsd`) it finds neither.
-    for benchmark in (gsm8k, ifeval, mini, prompts, strongreject, xstest):
+    for benchmark in (gsm8k, ifeval, length_collapse, mini, prompts, strongreject, xstest):
         task(name=f"copsd_bench/{benchmark.__name__}")(benchmark)

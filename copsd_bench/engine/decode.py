@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from copsd_bench.engine.distributions import entropy
 from copsd_bench.engine.head import Head
 from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, whole
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
@@ -122,14 +123,13 @@ class Decoder:
         logits = self.head.logits(states[live])
         chosen = choose(logits, [rows[b].sampling for b in live], [rows[b].stream for b in live])
         logprobs = logits.log_softmax(dim=-1)
-        entropies = -(logprobs.exp() * logprobs.nan_to_num(neginf=0.0)).sum(dim=-1)
         picked = logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1)
-        values = zip(live, chosen.tolist(), picked.tolist(), entropies.tolist(), strict=True)
-        for b, token, logprob, entropy in values:
+        values = zip(live, chosen.tolist(), picked.tolist(), entropy(logprobs).tolist(), strict=True)
+        for b, token, logprob, nats in values:
             row = rows[b]
             row.ids.append(token)
             row.logprobs.append(logprob)
-            row.entropies.append(entropy)
+            row.entropies.append(nats)
             self._finish_if_over(row)
 
     def _finish_if_over(self, row: Row) -> None:

@@ -1,16 +1,16 @@
 """How one number of a task changed between two runs: paired on sample ids, with its uncertainty."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from copsd_bench.records import stats
-from copsd_bench.records.panel import STATISTICS
+from copsd_bench.records.panel import STATISTICS, Statistic
 from copsd_bench.records.schema import Estimate, SampleRow, Strict, TaskRecord
 
-Kind = Literal["difference", "ratio"]
+Kind = Literal["difference", "ratio", "level"]
 PANEL_CHANGES: dict[str, Kind] = {
     "tokens_median": "ratio",
     "tokens_mean": "ratio",
@@ -30,16 +30,32 @@ PANEL_CHANGES: dict[str, Kind] = {
 run into the token limit the median stands still, and the mean is the one that moves); entropy as the contraction
 `exp(H_other - H_base)`, the ratio of effective choices per token; everything else as `other - base`."""
 
+ROW_SCORES: dict[str, Statistic] = {
+    "jaccard": Statistic("jaccard", "Jaccard", "mean", "score", lambda row: row.scores.get("jaccard"))
+}
+"""Scores of single answers that change as a panel statistic does: the overlap of an answer with the context."""
+
+LEVELS = ("length_ratio", "contraction", "diversity_ratio", "dropped_mass", "mode_seeking", "win_rate")
+"""Metrics of a task that already relate the model to its reference: their value is the change."""
+
+
+class Sampled(Protocol):
+    """Anything that holds answers as rows: a task's record, or what a training loop has in memory."""
+
+    @property
+    def samples(self) -> Sequence[SampleRow]: ...
+
 
 class Change(Strict):
     """A change of one number on the items scored in both runs.
 
     Attributes:
-        statistic: a panel statistic or a task's own score.
+        statistic: a panel statistic, or a task's own score or metric.
         group: prompt class, `""` for all.
-        kind: what `change` holds: `other - base`, or `other / base`.
+        kind: what `change` holds: `other - base`, `other / base`, or the `level` of a metric that relates both itself.
         base, other: the two values on the paired items.
         change: the difference or ratio with its 95 % interval.
+        answers: scored answers to the paired items on the side that has fewer (items times rollouts).
         lost: items scored in the base but not in the other run.
         p, test: p-value of "no difference" and its test (scores only).
         p_holm: `p` adjusted over the primary scores of all tasks.
@@ -51,15 +67,16 @@ class Change(Strict):
     base: float | None
     other: float | None
     change: Estimate
+    answers: int = 0
     lost: int = 0
     p: float | None = None
     test: str = ""
     p_holm: float | None = None
 
 
-def panel_change(base: TaskRecord, other: TaskRecord, statistic: str, group: str = "") -> Change:
-    """Change of a panel statistic (a key of `PANEL_CHANGES`)."""
-    found = STATISTICS[statistic]
+def panel_change(base: Sampled, other: Sampled, statistic: str, group: str = "") -> Change:
+    """Change of a panel statistic (a key of `PANEL_CHANGES`) or of a score of single answers (of `ROW_SCORES`)."""
+    found = STATISTICS.get(statistic) or ROW_SCORES[statistic]
     x, y = _paired(base, other, found.value, group)
     summary = np.median if found.summary == "median" else np.mean
     if statistic.startswith("tokens"):
@@ -71,10 +88,11 @@ def panel_change(base: TaskRecord, other: TaskRecord, statistic: str, group: str
     return Change(
         statistic=statistic,
         group=group,
-        kind=PANEL_CHANGES[statistic],
+        kind=PANEL_CHANGES.get(statistic, "difference"),
         base=_value(x, y, summary),
         other=_value(y, x, summary),
         change=estimate,
+        answers=_answers(x, y),
         lost=sum(bool(values) and not y.get(item) for item, values in x.items()),
     )
 
@@ -100,14 +118,31 @@ def score_change(base: TaskRecord, other: TaskRecord, metric: str) -> Change:
         base=_value(x, y, np.mean),
         other=_value(y, x, np.mean),
         change=stats.paired_difference(x, y, unit=unit),
+        answers=_answers(x, y),
         lost=sum(bool(values) and not y.get(item) for item, values in x.items()),
         p=p,
         test=test,
     )
 
 
+def level(metrics: Mapping[str, Estimate], metric: str, group: str = "") -> Change | None:
+    """A metric of `LEVELS`, by prompt class, as the change it stands for; None where the task does not have it."""
+    estimate = metrics.get(f"{metric}/{group}" if group else metric)
+    if estimate is None:
+        return None
+    return Change(
+        statistic=metric,
+        group=group,
+        kind="level",
+        base=None,
+        other=estimate.value,
+        change=estimate,
+        answers=estimate.n,
+    )
+
+
 def _paired(
-    base: TaskRecord, other: TaskRecord, value: Callable[[SampleRow], stats.Value], group: str
+    base: Sampled, other: Sampled, value: Callable[[SampleRow], stats.Value], group: str
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Values by item in both runs, of the items in both; the base says which class an item belongs to."""
     common = {row.id for row in base.samples if not group or row.group == group} & {row.id for row in other.samples}
@@ -117,6 +152,11 @@ def _paired(
         return stats.by_id([value(row) for row in rows], [row.id for row in rows])
 
     return side(base.samples), side(other.samples)
+
+
+def _answers(x: stats.ById, y: stats.ById) -> int:
+    common = [item for item, values in x.items() if values and y.get(item)]
+    return min(sum(len(side[item]) for item in common) for side in (x, y))
 
 
 def _value(side: stats.ById, partner: stats.ById, summary: Callable[[Sequence[float]], float]) -> float | None:

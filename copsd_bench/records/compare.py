@@ -6,11 +6,14 @@ from copsd_bench.errors import CopsdError
 from copsd_bench.records import stats
 from copsd_bench.records.change import PANEL_CHANGES, Change, panel_change, score_change
 from copsd_bench.records.comparability import common_tasks, differences, is_varied, shortened, task_key, warnings
+from copsd_bench.records.findings import Pair, findings
 from copsd_bench.records.format import MISSING, interval, number, p_value, run_name
 from copsd_bench.records.grid import Grid
 from copsd_bench.records.panel import GROUPS
+from copsd_bench.records.rules import load_rules
 from copsd_bench.records.schema import RunRecord, Strict, TaskRecord
 from copsd_bench.records.table import class_heading
+from copsd_bench.records.verdict import Verdict, verdict, verdict_lines
 
 
 class TaskComparison(Strict):
@@ -24,13 +27,15 @@ class TaskComparison(Strict):
 class Comparison(Strict):
     """A run against a base.
 
-    `varied` are the declared fields that do differ, each with its two values; `notes` what a reader must know.
+    `varied` are the declared fields that do differ, each with its two values; `notes` what a reader must know;
+    `collapse` the verdict by the packaged rules.
     """
 
     base: str
     other: str
     varied: dict[str, tuple[str, str]]
     tasks: list[TaskComparison]
+    collapse: Verdict
     notes: list[str]
 
 
@@ -51,7 +56,12 @@ def compare(base: RunRecord, other: RunRecord, vary: Sequence[str] = ()) -> Comp
     if alone:
         notes.append(f"Not in both records, left out: {', '.join(alone)}.")
     return Comparison(
-        base=run_name(base), other=run_name(other), varied=_varied(base, other, vary), tasks=tasks, notes=notes
+        base=run_name(base),
+        other=run_name(other),
+        varied=_varied(base, other, vary),
+        tasks=tasks,
+        collapse=verdict(findings(load_rules(), [Pair(name, a, b) for name, a, b in pairs])),
+        notes=notes,
     )
 
 
@@ -82,7 +92,11 @@ def comparison_parts(comparison: Comparison) -> list[Grid | str]:
     heading = f"Base:  {comparison.base}\nOther: {comparison.other}"
     varied = [f"Varied on purpose: {field} ({a} / {b})." for field, (a, b) in comparison.varied.items()]
     notes = [f"Note: {note}" for note in comparison.notes]
-    return ["\n".join([heading, *varied, *notes, ""]), _score_grid(comparison), _panel_grid(comparison)]
+    return [
+        "\n".join([heading, *verdict_lines(comparison.collapse), *varied, *notes, ""]),
+        _score_grid(comparison),
+        _panel_grid(comparison),
+    ]
 
 
 LEGEND = (

@@ -8,29 +8,31 @@
 | paired difference of rates (values 0 or 1) | Bonett and Price (2012): Wald after adding one pair each way |
 | other paired differences, ratios | paired bootstrap over items |
 
-Bootstrap intervals are percentiles, widened for small samples after Hesterberg (2015, "What Teachers Should Know about
-the Bootstrap"): the tail is `Phi(-t * sqrt(n / (n - 1)))` with `t` the Student quantile on n - 1 degrees of freedom.
-The seed is fixed, so the same record always gives the same numbers. In simulation (tests/records/test_stats.py) all
+The bootstrap and its intervals are explained in `records/bootstrap.py`. In simulation (tests/records/test_stats.py) all
 cover 93 to 97 %; a ratio of medians on fewer than about 100 items is cautious (97 to 98 % at 80).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from copsd_bench.records.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Floats,
+    Ints,
+    bootstrap,
+    bootstrap_estimate,
+    mean_of_counts,
+    quantile_of_counts,
+    student_quantile,
+)
 from copsd_bench.records.schema import Estimate
-
-LEVEL = 0.95
-RESAMPLES = 2000
-_CHUNK = 4_000_000  # numbers held at once by a bootstrap
 
 Value = float | bool | None
 ById = Mapping[str, Sequence[float]]
 """Scored values of each item over its epochs; an item that has none is there with an empty list."""
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def by_id(values: Sequence[Value], ids: Sequence[str]) -> dict[str, list[float]]:
@@ -64,7 +66,7 @@ def rate(outcomes: Sequence[Value], ids: Sequence[str] | None = None) -> Estimat
         # Without spread the rows say nothing about their correlation: then only whole items count.
         n_eff = p * (1 - p) / stderr**2 if stderr > 0 and groups > 1 else float(groups)
         if groups > 1:
-            n_eff *= (_t(n - 1) / _t(groups - 1)) ** 2
+            n_eff *= (student_quantile(n - 1) / student_quantile(groups - 1)) ** 2
         n_eff = min(max(n_eff, 1.0), float(n))
     low, high = proportion_confint(p * n_eff, n_eff, alpha=1 - LEVEL, method="wilson")
     method = "wilson" if groups == n else "wilson-clustered"
@@ -83,7 +85,7 @@ def mean(values: Sequence[Value], ids: Sequence[str] | None = None, unit: str = 
     if groups == 1:
         return Estimate(value=centre, n=n, n_unscored=unscored, method=method, unit=unit)
     stderr = _cluster_stderr(x, clusters)
-    half = _t(groups - 1) * stderr
+    half = student_quantile(groups - 1) * stderr
     return Estimate(
         value=centre,
         n=n,
@@ -116,7 +118,7 @@ def weighted_mean(
         return Estimate(value=centre, **found)
     sums = np.bincount(clusters, weights=w * (x - centre))
     stderr = float((groups / (groups - 1) * (sums**2).sum()) ** 0.5 / total)
-    half = _t(groups - 1) * stderr
+    half = student_quantile(groups - 1) * stderr
     return Estimate(value=centre, stderr=stderr, low=centre - half, high=centre + half, **found)
 
 
@@ -138,9 +140,9 @@ def quantile(
     if not len(x):
         return Estimate(value=None, n=0, n_unscored=unscored, method="bootstrap", unit=unit)
     groups = int(clusters.max()) + 1
-    statistic = _quantile_of_counts(x, clusters, q)
-    draws = _bootstrap(groups, statistic, resamples, seed, width=len(x))
-    return _bootstrap_estimate(float(np.quantile(x, q)), draws, groups, len(x), unscored, unit)
+    statistic = quantile_of_counts(x, clusters, q)
+    draws = bootstrap(groups, statistic, resamples, seed, width=len(x))
+    return bootstrap_estimate(float(np.quantile(x, q)), draws, groups, len(x), unscored, unit)
 
 
 def paired_difference(
@@ -171,8 +173,8 @@ def paired_difference(
         return Estimate(
             value=value, n=n, n_unscored=unscored, stderr=stderr, low=low, high=high, method=method, unit=unit
         )
-    draws = _bootstrap(n, lambda counts: counts @ d / n, resamples, seed, width=n)
-    return _bootstrap_estimate(value, draws, n, n, unscored, unit)
+    draws = bootstrap(n, lambda counts: counts @ d / n, resamples, seed, width=n)
+    return bootstrap_estimate(value, draws, n, n, unscored, unit)
 
 
 def paired_ratio(
@@ -191,7 +193,7 @@ def paired_ratio(
     if not common:
         return Estimate(value=None, n=0, n_unscored=unscored, method="bootstrap", unit="ratio")
     sides = [_rows(side, common) for side in (base, other)]
-    build = _mean_of_counts if of == "mean" else lambda x, clusters: _quantile_of_counts(x, clusters, 0.5)
+    build = mean_of_counts if of == "mean" else lambda x, clusters: quantile_of_counts(x, clusters, 0.5)
     bottom, top = (build(x, clusters) for x, clusters in sides)
     ones = np.ones((1, len(common)), dtype=np.int64)
     base_value, other_value = float(bottom(ones)[0]), float(top(ones)[0])
@@ -203,8 +205,8 @@ def paired_ratio(
             result: Floats = top(counts) / bottom(counts)
         return np.where(np.isnan(result), 1.0, result)  # 0 / 0 in a resample: both sides empty, no change
 
-    draws = _bootstrap(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
-    return _bootstrap_estimate(other_value / base_value, draws, len(common), len(common), unscored, "ratio")
+    draws = bootstrap(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
+    return bootstrap_estimate(other_value / base_value, draws, len(common), len(common), unscored, "ratio")
 
 
 def paired_p(base: ById, other: ById, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float | None, str]:
@@ -221,7 +223,7 @@ def paired_p(base: ById, other: ById, resamples: int = RESAMPLES, seed: int = 0)
     d = y - x
     if not d.any():
         return 1.0, "bootstrap"
-    draws = _bootstrap(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
+    draws = bootstrap(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (resamples + 1)), "bootstrap"
 
@@ -270,71 +272,6 @@ def _cluster_stderr(x: Floats, clusters: Ints) -> float:
     sums = np.bincount(clusters, weights=x - x.mean())
     groups = len(sums)
     return float((groups / (groups - 1) * (sums**2).sum()) ** 0.5 / len(x))
-
-
-def _quantile_of_counts(x: Floats, clusters: Ints, q: float) -> Callable[[Ints], Floats]:
-    """The quantile of rows repeated as often as their cluster was drawn: counts [B, G] -> values [B]."""
-    order = np.argsort(x, kind="stable")
-    ordered, owner = x[order], clusters[order]
-
-    def statistic(counts: Ints) -> Floats:
-        cumulative = counts[:, owner].cumsum(axis=1)
-        last = cumulative[:, -1] - 1
-        position = last * q
-        lower = np.floor(position).astype(np.int64)
-        first = ordered[(cumulative <= lower[:, None]).sum(axis=1)]
-        second = ordered[(cumulative <= np.minimum(lower + 1, last)[:, None]).sum(axis=1)]
-        return first + (position - lower) * (second - first)
-
-    return statistic
-
-
-def _mean_of_counts(x: Floats, clusters: Ints) -> Callable[[Ints], Floats]:
-    sums, sizes = np.bincount(clusters, weights=x), np.bincount(clusters)
-    return lambda counts: counts @ sums / (counts @ sizes)
-
-
-def _bootstrap(groups: int, statistic: Callable[[Ints], Floats], resamples: int, seed: int, width: int) -> Floats:
-    """A statistic of `resamples` draws of clusters with replacement. `width`: rows a draw holds, to bound memory."""
-    return np.concatenate([statistic(counts) for counts in _draws(groups, resamples, seed, width)])
-
-
-def _draws(groups: int, resamples: int, seed: int, width: int) -> Iterator[Ints]:
-    """How often each cluster is drawn, [b, G] at a time."""
-    rng = np.random.default_rng(seed)
-    step = max(1, _CHUNK // max(width, 1))
-    for start in range(0, resamples, step):
-        b = min(step, resamples - start)
-        drawn = rng.integers(0, groups, size=(b, groups)) + np.arange(b)[:, None] * groups
-        yield np.bincount(drawn.ravel(), minlength=b * groups).reshape(b, groups)
-
-
-def _bootstrap_estimate(value: float, draws: Floats, groups: int, n: int, unscored: int, unit: str) -> Estimate:
-    found: dict[str, Any] = {"value": value, "n": n, "n_unscored": unscored, "method": "bootstrap", "unit": unit}
-    if groups < 2:
-        return Estimate(**found)
-    tail = _expanded_tail(groups)
-    # An order statistic, not an interpolation: a resample may be infinite (a ratio to zero).
-    low, high = (float(np.quantile(draws, at, method="nearest")) for at in (tail, 1 - tail))
-    finite = draws[np.isfinite(draws)]
-    return Estimate(
-        **found,
-        stderr=float(finite.std(ddof=1)) if len(finite) > 1 else None,
-        low=low if np.isfinite(low) else None,
-        high=high if np.isfinite(high) else None,
-    )
-
-
-def _expanded_tail(n: int) -> float:
-    from scipy.special import ndtr
-
-    return float(ndtr(-_t(n - 1) * (n / (n - 1)) ** 0.5))
-
-
-def _t(df: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, (1 + LEVEL) / 2))
 
 
 def _z() -> float:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copsd_bench.records import stats
+from copsd_bench.records.bootstrap import quantile_of_counts, resampled_counts
 from copsd_bench.records.schema import Estimate
 
 Draw = Callable[[np.random.Generator], tuple[Estimate, float]]
@@ -144,8 +145,8 @@ def test_clustered_bootstrap_medians_equal_a_literal_resampling() -> None:
     rng = np.random.default_rng(3)
     x, clusters = rng.integers(0, 30, size=60).astype(float), np.sort(rng.integers(0, 12, size=60))
     clusters = np.unique(clusters, return_inverse=True)[1]
-    counts = next(stats._draws(int(clusters.max()) + 1, 50, 0, 60))
-    fast = stats._quantile_of_counts(x, clusters, 0.5)(counts)
+    counts = next(resampled_counts(int(clusters.max()) + 1, 50, 0, 60))
+    fast = quantile_of_counts(x, clusters, 0.5)(counts)
     literal = [np.median(np.concatenate([np.repeat(x[clusters == g], k) for g, k in enumerate(row)])) for row in counts]
     assert fast == pytest.approx(literal)
 

@@ -1,0 +1,88 @@
+"""Rules of the gate: what a model may lose or gain, from a documented YAML file (`copsd_bench/data/gate.yaml`)."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from copsd_bench.errors import CopsdError
+from copsd_bench.records.change import LEVELS, PANEL_CHANGES, ROW_SCORES
+from copsd_bench.records.schema import Strict
+
+Worse = Literal["fall", "rise"]
+Symptom = Literal["ability", "contraction", "over-refusal", "compliance", "instability"]
+Damage = Literal["shortening", "sharpening", "over-refusal", "looping", "copying", "unhelpfulness"]
+DAMAGES: tuple[Damage, ...] = get_args(Damage)
+"""The ways a model collapses, each read from measurements the others do not use."""
+STATISTICS = ("score", *PANEL_CHANGES, *ROW_SCORES, *LEVELS)
+MIN_N_RED = 10  # below this many items no interval is trusted, however clear it looks
+
+
+class Rule(Strict):
+    """One rule; the fields are explained in `copsd_bench/data/gate.yaml`."""
+
+    name: str
+    statistic: str
+    groups: list[Literal["all", "harmful", "benign", "general"]] = Field(default=["all"], min_length=1)
+    tasks: list[str] = Field(default=["*"], min_length=1)
+    worse: Worse
+    margin: float = Field(gt=0)
+    collapse_margin: float | None = Field(default=None, gt=0)
+    min_n: int = Field(ge=MIN_N_RED)
+    max_width: float | None = Field(default=None, gt=0)
+    symptom: Symptom
+    damage: Damage | None = None
+    reason: str
+    why: str
+
+    @field_validator("statistic")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in STATISTICS:
+            raise ValueError(f"unknown statistic {name!r}; valid: {', '.join(STATISTICS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        ratio = PANEL_CHANGES.get(self.statistic) == "ratio"
+        if ratio and (self.margin < 1) != (self.worse == "fall"):
+            raise ValueError("the margin of a ratio is a factor: below 1 for a fall, above 1 for a rise")
+        if self.statistic == "score" and self.groups != ["all"]:
+            raise ValueError("a rule on `score` looks at every metric of a task, which has no groups")
+        if self.collapse_margin is not None:
+            if self.damage is None:
+                raise ValueError("a collapse_margin needs the damage it is a margin of")
+            falls = self.worse == "fall" and (ratio or self.statistic in LEVELS)
+            if (self.collapse_margin < self.margin) != falls or self.collapse_margin == self.margin:
+                raise ValueError("the collapse_margin must tolerate more than the margin")
+        return self
+
+
+class Rules(Strict):
+    """A gate file."""
+
+    schema_version: Literal[1]
+    max_unscored: float = Field(ge=0, le=1)
+    rules: list[Rule] = Field(min_length=1)
+
+
+def load_rules(path: Path | None = None) -> Rules:
+    """The packaged rules, or those of a file.
+
+    Raises:
+        CopsdError: the file is missing, not YAML, or wrong in a field (which, and why).
+    """
+    where = str(path or "the packaged gate.yaml")
+    try:
+        text = (path or files("copsd_bench") / "data" / "gate.yaml").read_text(encoding="utf-8")
+        return Rules.model_validate(yaml.safe_load(text))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise CopsdError(f"There is no rules file {where}; see `copsd-bench check --help`.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CopsdError(f"Rules file {where} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise CopsdError(f"Rules file {where} is wrong at {field}: {first['msg']}.") from error

@@ -1,0 +1,106 @@
+"""AdamW on float32 copies of what is trained: in bf16 an update of 2e-6 would be rounded away."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train import recipe
+
+
+class Updater:
+    """Accumulates gradients in float32 and updates; the model gets the result in its own dtype.
+
+    Args:
+        parameters: what is trained, by name.
+        config: learning rate, schedule, clipping.
+        total: optimiser updates of the whole stage.
+        average: parameters of an exponential moving average, by the same names, and its decay.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        config: recipe.Optimiser,
+        total: int,
+        average: tuple[Mapping[str, torch.nn.Parameter], float] | None = None,
+    ) -> None:
+        self.parameters = dict(parameters)
+        self.config = config
+        self.total = total
+        self.updates = 0
+        self.masters = {name: p.detach().float().clone() for name, p in self.parameters.items()}
+        self.optimizer = torch.optim.AdamW(
+            self.masters.values(), lr=config.lr, weight_decay=config.weight_decay, foreach=False
+        )
+        self.average, self.decay = average or ({}, 0.0)
+        self.averages = {name: self.masters[name].clone() for name in self.average}
+
+    def accumulate(self) -> None:
+        """Take over the gradients of one backward pass."""
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None:
+                master, gradient = self.masters[name], parameter.grad.float()
+                master.grad = gradient if master.grad is None else master.grad + gradient
+                parameter.grad = None
+
+    def update(self) -> dict[str, float]:
+        """One step of AdamW with all accumulated gradients; returns `grad_norm` before clipping, and `lr`.
+
+        Raises:
+            CopsdError: a gradient is not finite; nothing is changed.
+        """
+        norm = float(torch.nn.utils.clip_grad_norm_(self.masters.values(), self.config.max_grad_norm, foreach=False))
+        if not math.isfinite(norm):
+            raise CopsdError("the gradient is not finite", ExitCode.RUN)
+        lr = self.config.lr * schedule(self.updates, self.total, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.updates += 1
+        self._publish(self.parameters, self.masters)
+        return {"grad_norm": norm, "lr": lr}
+
+    def update_average(self) -> None:
+        """One step of the moving average: average = decay x average + (1 - decay) x trained."""
+        for name, value in self.averages.items():
+            value.lerp_(self.masters[name], 1 - self.decay)
+        self._publish(self.average, self.averages)
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on exactly; plain tensors and numbers."""
+        return {
+            "updates": self.updates,
+            "masters": self.masters,
+            "averages": self.averages,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The reverse of `state`."""
+        self.updates = state["updates"]
+        for mine, theirs in ((self.masters, state["masters"]), (self.averages, state["averages"])):
+            for name, value in mine.items():
+                value.copy_(theirs[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._publish(self.parameters, self.masters)
+        self._publish(self.average, self.averages)
+
+    @staticmethod
+    @torch.no_grad()
+    def _publish(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in parameters.items():
+            parameter.copy_(values[name])
+
+
+def schedule(update: int, total: int, config: recipe.Optimiser) -> float:
+    """Factor of the learning rate at an update, from 0: linear warm-up, then constant or half a cosine down to 0."""
+    warmup = math.ceil(config.warmup * total)
+    if update < warmup:
+        return (update + 1) / (warmup + 1)
+    if config.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, total - warmup)))
