@@ -102,26 +102,13 @@ def token_set_divergence(
     return _divergence(log_s, log_t, beta)
 
 
-def entropy_aware_divergence(
-    student_logits: torch.Tensor, teacher_logits: torch.Tensor, alpha: float, threshold: float
-) -> torch.Tensor:
-    """Reverse KL(student||teacher) + alpha 1{H(teacher) > threshold} forward KL(teacher||student), [N].
-
-    EOPD of COPSD's pilot study (arXiv 2606.03089, section 3), which states neither alpha nor the threshold (nats).
-    """
-    log_s, log_t = log_softmax(student_logits), log_softmax(teacher_logits)
-    gate = entropy_gate(_entropy(log_t.detach()), threshold)
-    return _divergence(log_s, log_t, 1.0) + alpha * gate * _divergence(log_s, log_t, 0.0)
-
-
 def entropy_gate(entropies: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Where the teacher is unsure: its entropy [N] in nats is above the threshold; bool [N]."""
+    """Where the teacher is unsure: its entropy [N] in nats is above the threshold; bool [N].
+
+    There EOPD adds alpha times forward KL(teacher||student) to reverse KL(student||teacher): COPSD's pilot study (arXiv
+    2606.03089, section 3), which states neither alpha nor the threshold.
+    """
     return entropies > threshold
-
-
-def entropy(logits: torch.Tensor) -> torch.Tensor:
-    """Entropy of the distribution at each position, [N, V] -> [N] in nats."""
-    return _entropy(log_softmax(logits))
 
 
 def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -212,8 +199,12 @@ def chunked(
         return loss(head(piece), *constants)
 
     if torch.is_grad_enabled() and head(flat[:1].detach()).requires_grad:
-        values = [checkpoint(value, flat[cut], *(part[cut] for part in parts), use_reentrant=False) for cut in cuts]
-        return torch.cat(values).reshape(leading)
+
+        def again(cut: slice) -> torch.Tensor:
+            rest = (part[cut] for part in parts)
+            return checkpoint(value, flat[cut], *rest, use_reentrant=False, preserve_rng_state=False)
+
+        return torch.cat([again(cut) for cut in cuts]).reshape(leading)
     return _Chunked.apply(flat, value, parts, cuts).reshape(leading)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -288,10 +279,6 @@ def _kl_terms(log_p: torch.Tensor, log_q: torch.Tensor, inner: torch.Tensor | No
     """p log(p / q) of each entry, 0 where p is 0; `inner` stands for log p inside the logarithm."""
     p = log_p.exp()
     return p * ((log_p if inner is None else inner) - log_q).masked_fill(p == 0, 0.0)
-
-
-def _entropy(log_p: torch.Tensor) -> torch.Tensor:
-    return -_kl_terms(log_p, torch.zeros_like(log_p)).sum(-1)
 
 
 class _Chunked(torch.autograd.Function):
