@@ -9,11 +9,11 @@ from importlib.resources import files
 
 import numpy as np
 
-from copsd_bench.collapse.text import distinct_n, loops, repetition, words
+from copsd_bench.benchmarks.answer import Answer, panel_values
+from copsd_bench.collapse.copying import jaccard
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.protocol import Completion, Sampling, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
-from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
 from copsd_bench.records.schema import SampleRow
 
@@ -41,27 +41,18 @@ def sample(engine: TransformersEngine, temperature: float, seed: int) -> list[Co
 
 def rows(texts: Sequence[str], tokens: Sequence[int], sampled: Sequence[Completion] | None = None) -> list[SampleRow]:
     """Rows of answers; entropy and log-probability are known only of answers that were sampled (`sampled`)."""
-    judged = get_judge("refusal").batch(prompts(), texts)
-    context = set(words(CONSTITUTION))
+    verdicts = get_judge("refusal").batch(prompts(), texts)
     result = []
-    for i, (text, count, verdict) in enumerate(zip(texts, tokens, judged, strict=True)):
-        said = set(words(text))
-        result.append(
-            SampleRow(
-                id=f"benign-{i}",
-                group="benign",
-                scores={"jaccard": len(said & context) / len(said | context)},
-                output_tokens=count,
-                truncated=count >= TOKENS,
-                refusal=None if isinstance(verdict, Unscored) else verdict.label,
-                loops=loops(text),
-                distinct_1=distinct_n(text, 1),
-                distinct_2=distinct_n(text, 2),
-                repetition=repetition(text),
-                mean_entropy=float(np.mean(sampled[i].entropies[:count])) if sampled else None,
-                mean_logprob=float(np.mean(sampled[i].logprobs[:count])) if sampled else None,
-            )
+    for i, (text, n, verdict) in enumerate(zip(texts, tokens, verdicts, strict=True)):
+        answer = Answer(
+            text=text,
+            tokens=n,
+            stop_reason="max_tokens" if n >= TOKENS else "stop",
+            mean_entropy=float(np.mean(sampled[i].entropies[:n])) if sampled else None,
+            mean_logprob=float(np.mean(sampled[i].logprobs[:n])) if sampled else None,
         )
+        scores = {"jaccard": jaccard(CONSTITUTION, text)}
+        result.append(SampleRow(id=str(i), group="benign", scores=scores, **panel_values(answer, verdict)))
     return result
 
 
