@@ -1,7 +1,6 @@
 """Who answers for the student: the policy itself, vLLM with its adapter handed over, or a recording."""
 
 import tempfile
-from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,29 +26,29 @@ def student_generator(config: recipe.Rollout, policy: Policy, folder: Path) -> I
         with _vllm(config, policy, folder) as generate:
             yield generate
     elif config.file is not None:
-        yield recorded(Path(config.file), policy)
+        yield recorded(Path(config.file))
     else:
         yield lambda prompts, sampling, seeds: policy.generate(policy.trained, prompts, sampling, seeds)
 
 
-def recorded(file: Path, policy: Policy) -> Generate:
-    """Answers of an earlier run in its samples.jsonl, prompt by prompt in the order they were given.
+def recorded(file: Path) -> Generate:
+    """Answers of an earlier run with the same seed and prompts, in its samples.jsonl.
 
     Raises:
-        CopsdError: (when asked) it holds no further answer to a prompt.
+        CopsdError: (when asked) it does not hold the answer of a random stream.
     """
-    answers: dict[tuple[int, ...], deque[Completion]] = defaultdict(deque)
-    for row in read_lines(file):
-        ids = tuple(row["ids"])
-        answers[tuple(row["prompt_ids"])].append(
-            Completion(ids, row["answer"], tuple(row["logprobs"]), (), row["stop_reason"])
-        )
+    answers = {
+        row["seed"]: Completion(tuple(row["ids"]), row["answer"], tuple(row["logprobs"]), (), row["stop_reason"])
+        for row in read_lines(file)
+    }
 
     def generate(prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        missing = next((prompt for prompt in prompts if not answers[prompt.ids]), None)
-        if missing is not None:
-            raise CopsdError(f"{file} holds no further answer to the prompt that ends {missing.text[-60:]!r}.")
-        return [answers[prompt.ids].popleft() for prompt in prompts]
+        if missing := set(seeds) - set(answers):
+            raise CopsdError(
+                f"{file} lacks {len(missing)} of the {len(seeds)} answers of this step; it must come from a run with "
+                "the same seed, prompts and steps, and with samples at least its answers a step."
+            )
+        return [answers[seed] for seed in seeds]
 
     return generate
 

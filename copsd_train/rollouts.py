@@ -32,6 +32,7 @@ class Batch:
     Attributes:
         rows: the prompt of each rollout.
         completions: what the student answered.
+        seeds: random stream of each rollout.
         groups: number of the prompt in the step, [N].
         mask: True at completion tokens, [N, T].
         student, teacher, base: log-probabilities of the sampled tokens in nats, [N, T], 0 outside the mask; base only
@@ -44,6 +45,7 @@ class Batch:
 
     rows: list[Row]
     completions: list[Completion]
+    seeds: list[int]
     groups: torch.Tensor
     mask: torch.Tensor
     student: torch.Tensor
@@ -63,29 +65,15 @@ def roll_out(rows: Sequence[Row], generate: Generate, config: recipe.Rollout, se
     seeds = [stream(seed, row.source.id, i % config.per_prompt) for i, row in enumerate(repeated)]
     sampling = Sampling(config.max_tokens, config.temperature, config.top_p)
     completions = generate([row.student for row in repeated], sampling, seeds)
-    return batch_of(repeated, completions, torch.tensor(groups))
+    return batch_of(repeated, completions, seeds, torch.tensor(groups))
 
 
-def batch_of(rows: list[Row], completions: list[Completion], groups: torch.Tensor) -> Batch:
+def batch_of(rows: list[Row], completions: list[Completion], seeds: list[int], groups: torch.Tensor) -> Batch:
     """Rollouts that nobody has scored yet."""
     lengths = torch.tensor([len(completion.ids) for completion in completions])
     mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
-    nothing = torch.zeros(mask.shape)
-    unscored = torch.full((len(rows),), math.nan)
-    return Batch(
-        rows,
-        completions,
-        groups,
-        mask,
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        outcomes=unscored,
-    )
+    nothing = [torch.zeros(mask.shape) for _ in range(7)]
+    return Batch(rows, completions, seeds, groups, mask, *nothing, outcomes=torch.full((len(rows),), math.nan))
 
 
 def score(batch: Batch, policy: Policy, config: recipe.Distill) -> None:
@@ -236,7 +224,7 @@ def joined(parts: Sequence[Batch]) -> Batch:
 
 def _rows_of(batch: Batch, rows: slice) -> Batch:
     part = _mapped(batch, lambda value: value[rows])
-    part.rows, part.completions = batch.rows[rows], batch.completions[rows]
+    part.rows, part.completions, part.seeds = batch.rows[rows], batch.completions[rows], batch.seeds[rows]
     width = int(part.mask.sum(dim=1).max())
     return _mapped(part, lambda value: value[:, :width] if value.dim() == 2 else value)
 

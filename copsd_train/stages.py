@@ -127,7 +127,7 @@ def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
             "answer": completion.text,
             "stop_reason": completion.stop_reason,
             "outcome": None if batch.outcomes[i].isnan() else float(batch.outcomes[i]),
-            "prompt_ids": list(row.student.ids),
+            "seed": batch.seeds[i],
             "ids": list(completion.ids),
             "logprobs": values(batch.student, i),
             "rewards": values(batch.rewards, i),

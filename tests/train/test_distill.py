@@ -198,6 +198,6 @@ def test_more_prompts_a_step_than_the_corpus_has_are_refused() -> None:
 def test_unscored_completions_have_no_signal(tiny: ResolvedModel) -> None:
     this = setting(tiny, "opsd-const")
     completions = this.generate([row.student for row in this.rows], Sampling(3), [0] * 4)
-    batch = batch_of(this.rows, completions, torch.arange(4))
+    batch = batch_of(this.rows, completions, [0] * 4, torch.arange(4))
     assert batch.mask.sum() == sum(len(c.ids) for c in completions)
     assert batch.outcomes.isnan().all()
