@@ -10,8 +10,9 @@ import torch
 from copsd_bench.engine.states import completion_states
 from copsd_bench.engine.views import using
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import losses, recipe
+from copsd_train import losses
 from copsd_train.corpora.answers import stream
+from copsd_train.distill_recipe import Distill, Signal
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
 from copsd_train.rollouts import (
@@ -39,7 +40,7 @@ def token_losses(
     batch: Batch,
     teacher: tuple[torch.Tensor, losses.Head] | None,
     on_policy: bool,
-    config: recipe.Distill,
+    config: Distill,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of each token, [B, T], and what is reported about it, each [B, T].
 
@@ -85,7 +86,7 @@ def token_losses(
     return loss, seen
 
 
-def _topk(teacher_head: losses.Head, signal: recipe.Signal) -> Callable[..., torch.Tensor]:
+def _topk(teacher_head: losses.Head, signal: Signal) -> Callable[..., torch.Tensor]:
     assert signal.k is not None
     assert signal.beta is not None
     k, beta = signal.k, signal.beta
@@ -98,7 +99,7 @@ def _topk(teacher_head: losses.Head, signal: recipe.Signal) -> Callable[..., tor
     return loss
 
 
-def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: recipe.Distill, first: bool) -> Metrics:
+def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: Distill, first: bool) -> Metrics:
     """One optimiser update on the rows of a mini-batch, accumulated exactly over micro-batches.
 
     Args:
@@ -144,7 +145,7 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: rec
 
 
 def step(
-    rows: Sequence[Row], policy: Policy, updater: Updater, generate: Generate, config: recipe.Distill, seed: int
+    rows: Sequence[Row], policy: Policy, updater: Updater, generate: Generate, config: Distill, seed: int
 ) -> tuple[Metrics, Batch]:
     """One step: roll out, score, assess, update.
 
@@ -191,7 +192,7 @@ def loop(
     policy: Policy,
     updater: Updater,
     generate: Generate,
-    config: recipe.Distill,
+    config: Distill,
     seed: int,
     start: int,
 ) -> Iterator[tuple[int, Metrics, Batch]]:
@@ -218,7 +219,7 @@ def loop(
         yield number + 1, metrics, batch
 
 
-def total_steps(config: recipe.Distill, rows: int) -> int:
+def total_steps(config: Distill, rows: int) -> int:
     """Steps of the stage: as said, or as many whole ones as the epochs hold.
 
     Raises:
@@ -243,7 +244,7 @@ def prompts_of_step(step: int, rows: int, per_step: int, seed: int) -> list[int]
 
 
 @torch.no_grad()
-def _teacher(batch: Batch, policy: Policy, config: recipe.Distill) -> tuple[torch.Tensor, losses.Head] | None:
+def _teacher(batch: Batch, policy: Policy, config: Distill) -> tuple[torch.Tensor, losses.Head] | None:
     """The teacher's states at the completion tokens, [B, T, H], and its head, if the signal needs its distribution."""
     if config.signal.kind not in ("full", "topk") and config.signal.entropy_gate is None:
         return None

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
 from copsd_bench.errors import CopsdError
-from copsd_train import recipe
+from copsd_train.distill_recipe import Rollout
 from copsd_train.policy import Policy
 from copsd_train.rollouts import Generate
 from copsd_train.run import read_lines
 
 
 @contextmanager
-def student_generator(config: recipe.Rollout, policy: Policy, folder: Path) -> Iterator[Generate]:
+def student_generator(config: Rollout, policy: Policy, folder: Path) -> Iterator[Generate]:
     """The generator a recipe asks for, ended with the block.
 
     Args:
@@ -54,7 +54,7 @@ def recorded(file: Path) -> Generate:
 
 
 @contextmanager
-def _vllm(config: recipe.Rollout, policy: Policy, folder: Path) -> Iterator[Generate]:
+def _vllm(config: Rollout, policy: Policy, folder: Path) -> Iterator[Generate]:
     from copsd_bench.engine.vllm_engine import VllmEngine
 
     with tempfile.TemporaryDirectory(prefix=".vllm-", dir=folder) as adapters:

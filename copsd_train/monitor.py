@@ -8,9 +8,9 @@ from typing import Any
 from copsd_bench.engine.protocol import Sampling
 from copsd_bench.records.schema import SampleRow
 from copsd_bench.records.verdict import Verdict, judge_collapse
-from copsd_train import recipe
 from copsd_train.corpora.answers import stream
 from copsd_train.policy import Policy
+from copsd_train.recipe_parts import MonitorSettings
 from copsd_train.rollouts import Metrics
 
 SHOWN = ("tokens_median", "refusal/harmful", "refusal/benign", "entropy", "distinct_2", "loops", "truncated")
@@ -27,7 +27,7 @@ class Monitor:
         seed: of the recipe.
     """
 
-    def __init__(self, config: recipe.Monitor, policy: Policy, folder: Path, seed: int) -> None:
+    def __init__(self, config: MonitorSettings, policy: Policy, folder: Path, seed: int) -> None:
         self.config = config
         self.policy = policy
         self.seed = seed
@@ -77,7 +77,7 @@ class Monitor:
         return rows
 
 
-def _balanced(config: recipe.Monitor) -> list[Any]:
+def _balanced(config: MonitorSettings) -> list[Any]:
     """The first prompts of each class in turn, up to the limit."""
     from copsd_bench.benchmarks.collapse.prompts import prompt_set
 

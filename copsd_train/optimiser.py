@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import recipe
 from copsd_train.ranks import Ranks
+from copsd_train.recipe_parts import Optimiser
 
 
 class Updater:
@@ -25,7 +25,7 @@ class Updater:
     def __init__(
         self,
         parameters: Mapping[str, torch.nn.Parameter],
-        config: recipe.Optimiser,
+        config: Optimiser,
         total: int,
         average: tuple[Mapping[str, torch.nn.Parameter], float] | None = None,
         ranks: Ranks | None = None,
@@ -104,7 +104,7 @@ class Updater:
             parameter.copy_(values[name])
 
 
-def schedule(update: int, total: int, config: recipe.Optimiser) -> float:
+def schedule(update: int, total: int, config: Optimiser) -> float:
     """Factor of the learning rate at an update, from 0: linear warm-up, then constant or half a cosine down to 0."""
     warmup = math.ceil(config.warmup * total)
     if update < warmup:

@@ -15,8 +15,9 @@ import torch
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
-from copsd_train import advantages, losses, recipe
+from copsd_train import advantages, losses
 from copsd_train.corpora.answers import stream
+from copsd_train.distill_recipe import Distill, Outcome, Rollout
 from copsd_train.policy import Policy
 from copsd_train.teacher import Row
 
@@ -58,7 +59,7 @@ class Batch:
     outcomes: torch.Tensor
 
 
-def roll_out(rows: Sequence[Row], generate: Generate, config: recipe.Rollout, seed: int) -> Batch:
+def roll_out(rows: Sequence[Row], generate: Generate, config: Rollout, seed: int) -> Batch:
     """G answers of the student to each prompt, each from its own random stream."""
     repeated = [row for row in rows for _ in range(config.per_prompt)]
     groups = [i for i in range(len(rows)) for _ in range(config.per_prompt)]
@@ -72,11 +73,12 @@ def batch_of(rows: list[Row], completions: list[Completion], seeds: list[int], g
     """Rollouts that nobody has scored yet."""
     lengths = torch.tensor([len(completion.ids) for completion in completions])
     mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
-    nothing = [torch.zeros(mask.shape) for _ in range(7)]
-    return Batch(rows, completions, seeds, groups, mask, *nothing, outcomes=torch.full((len(rows),), math.nan))
+    unscored = ("student", "teacher", "base", "entropy", "teacher_entropy", "rewards", "advantages")
+    tables: dict[str, Any] = dict.fromkeys(unscored, torch.zeros(mask.shape))
+    return Batch(rows, completions, seeds, groups, mask, outcomes=torch.full((len(rows),), math.nan), **tables)
 
 
-def score(batch: Batch, policy: Policy, config: recipe.Distill) -> None:
+def score(batch: Batch, policy: Policy, config: Distill) -> None:
     """Fill in log-probabilities of the sampled tokens under student, teacher and base, all on one path."""
     ids = [completion.ids for completion in batch.completions]
     plain = [row.student for row in batch.rows]
@@ -93,7 +95,7 @@ def score(batch: Batch, policy: Policy, config: recipe.Distill) -> None:
             batch.teacher_entropy = padded([row.entropies for row in scores], batch.mask)
 
 
-def judge_outcomes(batch: Batch, config: recipe.Outcome) -> None:
+def judge_outcomes(batch: Batch, config: Outcome) -> None:
     """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict."""
     wanted = [i for i, row in enumerate(batch.rows) if not config.sources or row.source.source in config.sources]
     verdicts = get_judge(config.judge).batch(
@@ -105,7 +107,7 @@ def judge_outcomes(batch: Batch, config: recipe.Outcome) -> None:
             batch.outcomes[i] = 1 - verdict.score if bad else verdict.score
 
 
-def assess(batch: Batch, config: recipe.Distill) -> None:
+def assess(batch: Batch, config: Distill) -> None:
     """Fill in rewards and advantages."""
     signal, rule, mask, groups = config.signal, config.advantage, batch.mask, batch.groups
     deltas = losses.sampled_reward(batch.teacher, batch.student, None, None)
@@ -137,7 +139,7 @@ def assess(batch: Batch, config: recipe.Distill) -> None:
         batch.advantages = torch.where(judged.unsqueeze(1), by_outcome, batch.advantages)
 
 
-def describe(batch: Batch, config: recipe.Distill) -> Metrics:
+def describe(batch: Batch, config: Distill) -> Metrics:
     """Numbers of a step's rollouts.
 
     Among them: `noise_floor`, the mean difference in nats between decoding and scoring the same tokens under the same
@@ -170,7 +172,7 @@ def describe(batch: Batch, config: recipe.Distill) -> Metrics:
     return metrics
 
 
-def teacher_name(config: recipe.Distill) -> str:
+def teacher_name(config: Distill) -> str:
     """The view that teaches, as `Policy` calls it."""
     return "base" if config.teacher.adapter == "none" else config.teacher.adapter
 

@@ -11,11 +11,12 @@ from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.protocol import Prompt
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import losses, recipe
+from copsd_train import losses
 from copsd_train.corpora.answers import stream
 from copsd_train.corpora.schema import SftRow
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
+from copsd_train.recipe_parts import Sft
 from copsd_train.rollouts import Metrics
 
 
@@ -27,7 +28,7 @@ class Example:
     response: tuple[int, ...]
 
 
-def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: recipe.Sft) -> list[Example]:
+def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: Sft) -> list[Example]:
     """Encode rows; those longer than `max_tokens` are left out.
 
     Raises:
@@ -95,7 +96,7 @@ def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_
 
 
 def loop(
-    examples: Sequence[Example], policy: Policy, updater: Updater, config: recipe.Sft, seed: int, start: int
+    examples: Sequence[Example], policy: Policy, updater: Updater, config: Sft, seed: int, start: int
 ) -> Iterator[tuple[int, Metrics]]:
     """Step after step from `start`, each with its metrics.
 
@@ -116,6 +117,6 @@ def loop(
         yield number + 1, metrics
 
 
-def steps_per_epoch(config: recipe.Sft, examples: int) -> int:
+def steps_per_epoch(config: Sft, examples: int) -> int:
     """Steps that pass over every example once; the last batch of an epoch may be smaller."""
     return math.ceil(examples / config.batch_size)

@@ -10,8 +10,9 @@ import torch
 from copsd_bench.engine.protocol import Sampling
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
-from copsd_train import distill, losses, recipe
+from copsd_train import distill, losses
 from copsd_train.corpora.schema import PromptRow
+from copsd_train.distill_recipe import Distill
 from copsd_train.load_recipe import load_recipe, recipe_names
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
@@ -28,7 +29,7 @@ class Setting:
     policy: Policy
     rows: list[Row]
     updater: Updater
-    config: recipe.Distill
+    config: Distill
     generate: Generate
 
     def step(self, rows: Sequence[Row] | None = None) -> tuple[dict[str, float], torch.Tensor]:

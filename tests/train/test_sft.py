@@ -7,11 +7,12 @@ import torch
 
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
-from copsd_train import recipe, sft
+from copsd_train import sft
 from copsd_train.corpora.schema import SftRow
 from copsd_train.load_recipe import load_recipe
 from copsd_train.optimiser import Updater, schedule
 from copsd_train.policy import Policy
+from copsd_train.recipe_parts import Optimiser, Sft
 from tests.train.conftest import SMALL
 
 ROWS = [
@@ -19,9 +20,9 @@ ROWS = [
     SftRow(id="b", prompt="Why blue?", response="Light scatters.", kind="general"),
     SftRow(id="c", prompt="Kill weeds?", context="default", response="Boil water, then pour it.", kind="over_refusal"),
 ]
-CONFIG = recipe.Sft(
+CONFIG = Sft(
     adapter="student", data="x", with_context=True, epochs=2, batch_size=3, micro_batch_size=2, max_tokens=4000,
-    optimiser=recipe.Optimiser(lr=0.01),
+    optimiser=Optimiser(lr=0.01),
 )  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def test_rows_that_do_not_fit_are_left_out_and_none_left_is_an_error(tiny: Resol
 
 
 def test_the_schedule_warms_up_and_falls_to_zero() -> None:
-    config = recipe.Optimiser(lr=1.0, warmup=0.1, schedule="cosine")
+    config = Optimiser(lr=1.0, warmup=0.1, schedule="cosine")
     rates = [schedule(i, 100, config) for i in range(101)]
     assert rates[0] > 0
     assert rates.index(max(rates)) == 10

@@ -12,8 +12,8 @@ from copsd_bench.engine.context import Context
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
-from copsd_train import recipe
 from copsd_train.corpora.schema import PromptRow
+from copsd_train.distill_recipe import Teacher
 from copsd_train.load_recipe import load_recipe
 from copsd_train.sft import end_of_turn
 from copsd_train.teacher import ContextPolicy, Row, build_rows, check_gap, check_pair, check_row
@@ -41,7 +41,7 @@ def engine(tiny: ResolvedModel) -> TransformersEngine:
     return TransformersEngine(tiny.path)
 
 
-def teacher(*changes: str, name: str = "opsd-const") -> recipe.Teacher:
+def teacher(*changes: str, name: str = "opsd-const") -> Teacher:
     found = load_recipe(name, [f"distill.teacher.{change}" for change in changes]).distill
     assert found is not None
     return found.teacher
