@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from copsd_bench.engine.protocol import Completion, Prompt, Sampling
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
 from copsd_train import advantages, losses
@@ -80,19 +80,14 @@ def batch_of(rows: list[Row], completions: list[Completion], seeds: list[int], g
 
 def score(batch: Batch, policy: Policy, config: Distill) -> None:
     """Fill in log-probabilities of the sampled tokens under student, teacher and base, all on one path."""
-    ids = [completion.ids for completion in batch.completions]
     plain = [row.student for row in batch.rows]
-    student = policy.score(policy.trained, plain, ids, entropy=True)
-    batch.student = padded([row.logprobs for row in student], batch.mask)
-    batch.entropy = padded([row.entropies for row in student], batch.mask)
+    batch.student, batch.entropy = _scored(batch, policy, policy.trained, plain, entropy=True)
     if config.kl_coef:
-        batch.base = padded([row.logprobs for row in policy.score("base", plain, ids)], batch.mask)
+        batch.base, _ = _scored(batch, policy, "base", plain)
     if config.signal.kind != "none":
         gate = config.signal.entropy_gate is not None
-        scores = policy.score(teacher_name(config), [row.teacher for row in batch.rows], ids, entropy=gate)
-        batch.teacher = padded([row.logprobs for row in scores], batch.mask)
-        if gate:
-            batch.teacher_entropy = padded([row.entropies for row in scores], batch.mask)
+        told = [row.teacher for row in batch.rows]
+        batch.teacher, batch.teacher_entropy = _scored(batch, policy, teacher_name(config), told, gate)
 
 
 def judge_outcomes(batch: Batch, config: Outcome) -> None:
@@ -202,6 +197,25 @@ def mean(values: torch.Tensor, mask: torch.Tensor) -> float:
 def moved(batch: Batch, device: Any) -> Batch:
     """The batch with its tensors on a device."""
     return _mapped(batch, lambda value: value.to(device))
+
+
+def _scored(
+    batch: Batch, policy: Policy, who: str, prompts: Sequence[Prompt], entropy: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the sampled tokens under a view, and entropies (0 unless asked for), both [N, T].
+
+    Rows with and without a context are scored apart. A row without one has the same prompt for student and teacher, and
+    so the same neighbours and padding in both passes: equal weights give equal numbers to the last bit, and no noise
+    that normalised advantages would blow up.
+    """
+    scores: dict[int, TokenScores] = {}
+    for told in (True, False):
+        rows = [i for i, row in enumerate(batch.rows) if (row.context is not None) == told]
+        ids = [batch.completions[i].ids for i in rows]
+        scores |= zip(rows, policy.score(who, [prompts[i] for i in rows], ids, entropy), strict=True)
+    ordered = [scores[i] for i in range(len(batch.rows))]
+    logprobs = padded([row.logprobs for row in ordered], batch.mask)
+    return logprobs, padded([row.entropies for row in ordered], batch.mask) if entropy else torch.zeros_like(logprobs)
 
 
 def joined(parts: Sequence[Batch]) -> Batch:
