@@ -181,6 +181,7 @@ def step(
         metrics["path_noise"] = updates[0]["drift"]
     batch = joined(updater.ranks.gather(batch))
     metrics |= describe(batch, config)
+    metrics["processes"] = updater.ranks.size
     durations = [b - a for a, b in itertools.pairwise(clock)]
     metrics |= {f"time/{name}": t for name, t in zip(("rollout", "score", "update"), durations, strict=True)}
     metrics["time/tokens_per_second"] = float(batch.mask.sum()) / sum(durations)

@@ -2,6 +2,7 @@
 
 Every process holds the model, takes its share of each mini-batch and adds its gradients to the others' in float32, once
 an update. As losses are divided by the token count of the whole mini-batch, that sum is the gradient of one process.
+With FSDP2 what is trained is split over the processes besides (`sharding.py`).
 """
 
 import itertools
@@ -9,21 +10,27 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from copsd_bench.errors import CopsdError
+
 T = TypeVar("T")
 
 
 class Ranks:
-    """This process among `size`; `main` is the one that writes files."""
+    """This process among `size`; `main` is the one that writes files; `sharded` asks for FSDP2."""
 
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = 0
+        self.sharded = False
         if self.size > 1:
             from accelerate import PartialState
 
             # Collectives here are few and on small float32 tensors of any device: gloo on CPUs, NCCL on GPUs.
             state = PartialState(cpu=not _accelerated())
             self.rank = state.process_index
+            self.sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+            if self.sharded and os.environ.get("FSDP_VERSION") != "2":
+                raise CopsdError("Only FSDP2 is supported: accelerate launch --use_fsdp --fsdp_version 2.")
 
     @property
     def main(self) -> bool:
@@ -70,8 +77,6 @@ class Ranks:
 
     def main_first(self, work: Callable[[], object]) -> None:
         """Do something in the main process while the others wait; an error there ends all of them."""
-        from copsd_bench.errors import CopsdError
-
         failure: CopsdError | None = None
         if self.main:
             try:

@@ -157,8 +157,13 @@ class Run:
         found = (self.folder / "checkpoints").glob(f"{stage}-*")
         return sorted((Checkpoint(stage, int(p.name.rpartition("-")[2]), p) for p in found), key=lambda c: c.step)
 
-    def save(self, stage: str, step: int, policy: Policy, updater: Updater) -> None:
+    def save(self, stage: str, step: int, policy: Policy, state: dict[str, Any]) -> None:
         """Save a checkpoint in one step, then remove all but the newest `checkpoints.keep`.
+
+        Args:
+            stage, step: where the run is.
+            policy: what is trained.
+            state: of its updater.
 
         Raises:
             CopsdError: the disk is full; earlier checkpoints stay.
@@ -168,9 +173,8 @@ class Run:
         parent, name = self.folder / "checkpoints", f"{stage}-{step:06d}"
         with self.full_disk_explained(step), staging_dir(parent, name) as staging:
             policy.save(staging / "adapter")
-            state = {"updater": updater.state(), "random": torch.get_rng_state()}
             with (staging / "state.pt").open("wb") as file:
-                torch.save(state, file)
+                torch.save({"updater": state, "random": torch.get_rng_state()}, file)
             shutil.rmtree(parent / name, ignore_errors=True)
             staging.rename(parent / name)
         for old in self.checkpoints(stage)[: -self.recipe.checkpoints.keep]:

@@ -68,17 +68,20 @@ def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_
     """
     ranks = updater.ranks
     tokens = sum(len(example.response) for example in examples)
-    ordered = sorted(examples, key=lambda example: len(example.prompt.ids) + len(example.response))[
-        ranks.rank :: ranks.size
-    ]
+    ordered = sorted(examples, key=lambda example: len(example.prompt.ids) + len(example.response))
+    # Sharded weights need every process in every forward pass: one without rows left repeats one that does not count.
+    passes = math.ceil(len(ordered) / ranks.size / micro_batch_size)
+    mine = ordered[ranks.rank :: ranks.size]
     total = 0.0
-    for at in range(0, len(ordered), micro_batch_size):
-        part = ordered[at : at + micro_batch_size]
+    for at in range(0, passes * micro_batch_size, micro_batch_size):
+        counted = mine[at : at + micro_batch_size]
+        part = counted or ordered[:1]
         device = policy.engine.model.device
         lengths = torch.tensor([len(example.response) for example in part], device=device)
         mask = torch.arange(int(lengths.max()), device=device) < lengths.unsqueeze(1)
         ids = torch.zeros(mask.shape, dtype=torch.long, device=device)
         ids[mask] = torch.tensor([i for example in part for i in example.response], device=device)
+        mask &= bool(counted)
 
         def loss_of(states: torch.Tensor, head: losses.Head, ids: torch.Tensor = ids) -> torch.Tensor:
             return -losses.chunked_logprobs(states, head, ids)

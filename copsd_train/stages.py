@@ -47,19 +47,23 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
     source = run.output("corpus") if config.data == "corpus" else Path(config.data)
     rows = read_sft(source)
     require_both_sides(rows, str(source))
-    policy = Policy(run.base, recipe, trained=config.adapter)
+    policy = Policy(run.base, recipe, trained=config.adapter, sharded=ranks.sharded)
     examples = sft.build_examples(rows, policy.engine, config)
     total = config.epochs * sft.steps_per_epoch(config, len(examples))
-    updater = Updater(policy.parameters(), config.optimiser, total, ranks=ranks)
+    updater = Updater(policy.parameters(), config.optimiser, total, ranks=ranks, mirror=policy.mirror())
     start = run.restore("sft", updater)
     ranks.main_first(lambda: run.rewind("sft", start))
     with Progress("sft", total, start, ranks.main) as progress:
         for step, metrics in sft.loop(examples, policy, updater, config, recipe.seed, start):
+            due = step % recipe.checkpoints.every == 0 or step == total
+            state = updater.state() if due else None
 
-            def keep(step: int = step, metrics: dict[str, float] = metrics) -> None:
+            def keep(
+                step: int = step, metrics: dict[str, float] = metrics, state: dict[str, Any] | None = state
+            ) -> None:
                 run.log("sft", step, {**metrics, "left_out": len(rows) - len(examples)})
-                if step % recipe.checkpoints.every == 0 or step == total:
-                    run.save("sft", step, policy, updater)
+                if state is not None:
+                    run.save("sft", step, policy, state)
 
             ranks.main_first(keep)
             progress.show(step, metrics)
@@ -74,13 +78,15 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     adapters = {}
     if config.teacher.adapter == "teacher":
         adapters["teacher"] = Path(config.teacher.path) if config.teacher.path else run.output("sft")
-    policy = Policy(run.base, recipe, adapters=adapters, ema=config.teacher.adapter == "ema")
+    policy = Policy(run.base, recipe, adapters=adapters, ema=config.teacher.adapter == "ema", sharded=ranks.sharded)
     check_pair(policy.engine, policy.side(teacher_name(config))[0])
     contexts = ContextPolicy(config.teacher, prompts, recipe.seed)
     rows = build_rows(prompts, contexts, policy.engine, config.rollout.max_tokens)
     total = distill.total_steps(config, len(rows))
     average = (policy.parameters("ema"), config.teacher.decay) if config.teacher.decay else None
-    updater = Updater(policy.parameters(), config.optimiser, config.minibatches * total, average, ranks)
+    updater = Updater(
+        policy.parameters(), config.optimiser, config.minibatches * total, average, ranks, policy.mirror()
+    )
     start = run.restore("distill", updater)
     ranks.main_first(lambda: run.rewind("distill", start))
     monitor = Monitor(recipe.monitor, policy, run.folder, recipe.seed)
@@ -89,16 +95,23 @@ def distill_student(run: Run, ranks: Ranks) -> None:
         Progress("distill", total, start, ranks.main) as progress,
     ):
         for step, metrics, batch in distill.loop(rows, policy, updater, generate, config, recipe.seed, start):
+            due = step % recipe.checkpoints.every == 0 or step == total
+            state = updater.state() if due else None
 
-            def keep(step: int = step, metrics: dict[str, float] = metrics, batch: Batch = batch) -> None:
+            def keep(
+                step: int = step,
+                metrics: dict[str, float] = metrics,
+                batch: Batch = batch,
+                state: dict[str, Any] | None = state,
+            ) -> None:
                 verdict = None
                 if recipe.monitor.every and step % recipe.monitor.every == 0:
                     found, verdict = monitor.look()
                     metrics |= found
                 run.log("distill", step, metrics)
                 run.log_samples(sample_rows(step, batch, recipe.samples))
-                if step % recipe.checkpoints.every == 0 or step == total:
-                    run.save("distill", step, policy, updater)
+                if state is not None:
+                    run.save("distill", step, policy, state)
                 if verdict is not None and verdict.state == recipe.monitor.stop_on:
                     raise CopsdError(
                         f"Stopped at step {step} as monitor.stop_on asks: the answers are {verdict.state} "

@@ -26,37 +26,52 @@ SETTINGS = [
 ]
 
 
+LAUNCH = {
+    "lora": ["--multi_gpu"],  # accelerate's name for one process a device; on a CPU see ENVIRONMENT
+    "full": ["--use_fsdp", "--fsdp_version=2"],
+}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, tiny: ResolvedModel, prompts_file: Path) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "alone"
-    with Run.start(out, load_recipe("opsd-const", [*SETTINGS, f"prompts=[{prompts_file}]"]), tiny, []) as run:
-        execute(run, Ranks())
-    return out
+def alone(tmp_path_factory: pytest.TempPathFactory, tiny: ResolvedModel, prompts_file: Path) -> dict[str, Path]:
+    """Runs of one process, by tuning."""
+    folders = {}
+    for tuning in LAUNCH:
+        folders[tuning] = tmp_path_factory.mktemp("runs") / tuning
+        recipe = load_recipe("opsd-const", [*SETTINGS, f"prompts=[{prompts_file}]", f"tuning={tuning}"])
+        with Run.start(folders[tuning], recipe, tiny, []) as run:
+            execute(run, Ranks())
+    return folders
 
 
+@pytest.mark.parametrize("tuning", LAUNCH)
 def test_two_processes_give_the_trajectory_of_one(
-    alone: Path, tiny: ResolvedModel, prompts_file: Path, tmp_path: Path
+    alone: dict[str, Path], tiny: ResolvedModel, prompts_file: Path, tmp_path: Path, tuning: str
 ) -> None:
-    recording = ["distill.rollout.engine=recorded", f"distill.rollout.file={alone / 'samples.jsonl'}"]
-    changes = [part for s in (*SETTINGS, f"prompts=[{prompts_file}]", *recording) for part in ("--set", s)]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1",
-              "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]  # fmt: skip
-    train = ["-m", "copsd_train.cli", "run", "opsd-const", "--model", str(tiny.path), "--out", str(tmp_path / "two")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *train, *changes], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (read_lines(folder / "metrics.jsonl") for folder in (alone, tmp_path / "two"))
+    """LoRA with all weights in each process, full fine-tuning with weights split over both (FSDP2)."""
+    recording = ["distill.rollout.engine=recorded", f"distill.rollout.file={alone[tuning] / 'samples.jsonl'}"]
+    settings = [*SETTINGS, f"prompts=[{prompts_file}]", f"tuning={tuning}", *recording]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1",
+              "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", *LAUNCH[tuning]]  # fmt: skip
+    out = tmp_path / "two"
+    train = ["-m", "copsd_train.cli", "run", "opsd-const", "--model", str(tiny.path), "--out", str(out), *changes]
+    done = subprocess.run([*launch, *train], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (read_lines(folder / "metrics.jsonl") for folder in (alone[tuning], out))
     assert len(one) == len(two) == 3
     for expected, got in zip(one, two, strict=True):
-        for name in expected:
+        assert got["processes"] == 2
+        for name in set(expected) - {"processes"}:
             if not name.startswith("time/"):
                 assert got[name] == pytest.approx(expected[name], rel=1e-4, abs=2e-6), name
     assert done.stdout.count("student") == 1, "only one process speaks"
 
 
-def test_a_recording_of_another_run_is_refused(alone: Path) -> None:
+def test_a_recording_of_another_run_is_refused(alone: dict[str, Path]) -> None:
     with pytest.raises(CopsdError, match="lacks 1 of the 1 answers of this step"):
-        recorded(alone / "samples.jsonl")([], None, [7])  # type: ignore[arg-type]
+        recorded(alone["lora"] / "samples.jsonl")([], None, [7])  # type: ignore[arg-type]
 
 
 def test_shares_are_disjoint_complete_and_keep_their_mini_batch() -> None:
