@@ -9,11 +9,11 @@ import torch
 
 from copsd_bench.engine.states import completion_states
 from copsd_bench.engine.views import using
-from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.errors import CopsdError
 from copsd_train import losses
 from copsd_train.corpora.answers import stream
 from copsd_train.distill_recipe import Distill, Signal
-from copsd_train.optimiser import Updater
+from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
 from copsd_train.rollouts import (
     Batch,
@@ -140,7 +140,7 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: Dis
             totals[name] = totals.get(name, 0.0) + float(losses.token_mean(values, on_device.mask, tokens))
     metrics = dict(zip(totals, updater.ranks.sum_numbers(list(totals.values())), strict=True))
     if not math.isfinite(metrics["loss"]):
-        raise CopsdError("the loss is not finite", ExitCode.RUN)
+        raise not_finite("loss")
     return {**metrics, **updater.update()}
 
 

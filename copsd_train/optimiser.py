@@ -69,7 +69,7 @@ class Updater:
         clipped = torch.nn.utils.clip_grad_norm_(self.masters.values(), self.config.max_grad_norm, foreach=False)
         norm = float(whole(clipped))
         if not math.isfinite(norm):
-            raise CopsdError("the gradient is not finite", ExitCode.RUN)
+            raise not_finite("gradient")
         lr = self.config.lr * schedule(self.updates, self.total, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -122,6 +122,15 @@ def _publish(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, 
     for name, parameter in parameters.items():
         value = values[name]
         parameter.copy_(value if hasattr(parameter, "full_tensor") else whole(value))
+
+
+def not_finite(what: str) -> CopsdError:
+    """The error of a step whose loss or gradient is no number."""
+    return CopsdError(
+        f"the {what} is not finite; no weight was changed and the last checkpoint is kept: start a new run with a lower "
+        "optimiser.lr",
+        ExitCode.RUN,
+    )
 
 
 def schedule(update: int, total: int, config: Optimiser) -> float:

@@ -17,7 +17,8 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.adapter import check_adapter
 from copsd_bench.models.dtype import checked_device, default_device, default_dtype
 from copsd_bench.models.resolve import ResolvedModel
-from copsd_train.recipe import Lora, Recipe
+from copsd_train.recipe import Recipe
+from copsd_train.recipe_parts import Lora
 from copsd_train.sharding import sharded_copy
 
 BASE_NOTE = "copsd_base.json"

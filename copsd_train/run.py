@@ -43,8 +43,37 @@ class Checkpoint:
     folder: Path
 
 
-class Run:
-    """One run folder. Use it as a context: only one process may train in it.
+class RunFolder:
+    """What lies in a run folder.
+
+    Args:
+        folder: of the run.
+        recipe: resolved.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        self.recipe = recipe
+
+    def output(self, stage: str) -> Path:
+        """What a stage leaves, there once it is finished."""
+        if stage == "corpus":
+            return self.folder / "corpus" / "sft.jsonl"
+        trained = self.recipe.sft.adapter if stage == "sft" and self.recipe.sft else "student"
+        return self.folder / trained
+
+    def finished(self, stage: str) -> bool:
+        """Whether a stage is done."""
+        return self.output(stage).exists()
+
+    def checkpoints(self, stage: str) -> list[Checkpoint]:
+        """Checkpoints of a stage, oldest first."""
+        found = (self.folder / "checkpoints").glob(f"{stage}-*")
+        return sorted((Checkpoint(stage, int(p.name.rpartition("-")[2]), p) for p in found), key=lambda c: c.step)
+
+
+class Run(RunFolder):
+    """One run folder to train in. Use it as a context: only one process may train in it.
 
     Args:
         folder: of the run.
@@ -53,11 +82,10 @@ class Run:
     """
 
     def __init__(self, folder: Path, recipe: Recipe, base: ResolvedModel) -> None:
-        self.folder = folder
-        self.recipe = recipe
+        super().__init__(folder, recipe)
         self.base = base
         self._lock = FileLock(folder / ".lock")
-        self._board: Any = None
+        self._boards: dict[str, Any] = {}
 
     @classmethod
     def start(cls, folder: Path, recipe: Recipe, base: ResolvedModel, command: list[str]) -> Self:
@@ -123,39 +151,24 @@ class Run:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._board is not None:
-            self._board.close()
+        for board in self._boards.values():
+            board.close()
         self._lock.release()
-
-    def output(self, stage: str) -> Path:
-        """What a stage leaves, there once it is finished."""
-        if stage == "corpus":
-            return self.folder / "corpus" / "sft.jsonl"
-        trained = self.recipe.sft.adapter if stage == "sft" and self.recipe.sft else "student"
-        return self.folder / trained
-
-    def finished(self, stage: str) -> bool:
-        """Whether a stage is done."""
-        return self.output(stage).exists()
 
     def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append the numbers of a step to metrics.jsonl and TensorBoard."""
         self._append("metrics.jsonl", [{"stage": stage, "step": step, **metrics}])
-        if self._board is None:
+        if stage not in self._boards:
             from torch.utils.tensorboard import SummaryWriter  # type: ignore[attr-defined]
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
+            # What was shown beyond the checkpoint that a run resumes from is taken back.
+            self._boards[stage] = SummaryWriter(str(self.folder / "tensorboard" / stage), purge_step=step)
         for name, value in metrics.items():
-            self._board.add_scalar(f"{stage}/{name}", value, step)
+            self._boards[stage].add_scalar(name, value, step)
 
     def log_samples(self, rows: list[dict[str, Any]]) -> None:
         """Append rollouts to samples.jsonl."""
         self._append("samples.jsonl", rows)
-
-    def checkpoints(self, stage: str) -> list[Checkpoint]:
-        """Checkpoints of a stage, oldest first."""
-        found = (self.folder / "checkpoints").glob(f"{stage}-*")
-        return sorted((Checkpoint(stage, int(p.name.rpartition("-")[2]), p) for p in found), key=lambda c: c.step)
 
     def save(self, stage: str, step: int, policy: Policy, state: dict[str, Any]) -> None:
         """Save a checkpoint in one step, then remove all but the newest `checkpoints.keep`.

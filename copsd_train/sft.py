@@ -14,7 +14,7 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train import losses
 from copsd_train.corpora.answers import stream
 from copsd_train.corpora.schema import SftRow
-from copsd_train.optimiser import Updater
+from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
 from copsd_train.recipe_parts import Sft
 from copsd_train.rollouts import Metrics
@@ -94,7 +94,7 @@ def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_
         total += loss.item()
     [total] = ranks.sum_numbers([total])
     if not math.isfinite(total):
-        raise CopsdError("the loss is not finite", ExitCode.RUN)
+        raise not_finite("loss")
     return {"loss": total, "tokens": float(tokens), **updater.update()}
 
 

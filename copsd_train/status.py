@@ -4,7 +4,7 @@ from pathlib import Path
 
 from copsd_train.load_recipe import validated
 from copsd_train.progress import SHOWN
-from copsd_train.run import Run, read_info, read_lines
+from copsd_train.run import RunFolder, read_info, read_lines
 
 
 def show(folder: Path) -> None:
@@ -18,7 +18,7 @@ def show(folder: Path) -> None:
 
     info = read_info(folder)
     recipe = validated(info["recipe"], str(folder))
-    run = Run(folder, recipe, info["model"])
+    run = RunFolder(folder, recipe)
     lines = read_lines(folder / "metrics.jsonl")
     console = Console()
     console.print(f"{recipe.name} on {info['model']['name']}: {recipe.about}", highlight=False)
