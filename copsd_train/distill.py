@@ -145,7 +145,13 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: Dis
 
 
 def step(
-    rows: Sequence[Row], policy: Policy, updater: Updater, generate: Generate, config: Distill, seed: int
+    rows: Sequence[Row],
+    policy: Policy,
+    updater: Updater,
+    generate: Generate,
+    config: Distill,
+    seed: int,
+    check: bool = False,
 ) -> tuple[Metrics, Batch]:
     """One step: roll out, score, assess, update.
 
@@ -156,6 +162,7 @@ def step(
         generate: answers of the student.
         config: the stage.
         seed: of this step.
+        check: that the teacher's contexts change anything, before anything is updated.
 
     Returns:
         Metrics (nats a token, tokens, fractions; those under `time/` in seconds or tokens a second), and the rollouts
@@ -165,6 +172,8 @@ def step(
     batch = roll_out(rows, generate, config.rollout, seed)
     clock.append(time.perf_counter())
     score(batch, policy, config)
+    if check and config.signal.kind != "none":
+        check_gap(batch.rows, (batch.teacher - batch.student).tolist(), config.teacher.adapter)
     if config.outcome is not None:
         judge_outcomes(batch, config.outcome)
     assess(batch, config)
@@ -211,12 +220,11 @@ def loop(
     for number in range(start, total_steps(config, len(rows))):
         chosen = ranks.share(prompts_of_step(number, len(rows), config.prompts_per_step, seed), config.minibatches)
         try:
-            metrics, batch = step([rows[i] for i in chosen], policy, updater, generate, config, stream(seed, number))
+            metrics, batch = step(
+                [rows[i] for i in chosen], policy, updater, generate, config, stream(seed, number), check=number == 0
+            )
         except CopsdError as error:
             raise CopsdError(f"Step {number + 1}: {error}", error.code) from error
-        if number == 0 and config.signal.kind != "none":
-            gaps = (batch.teacher - batch.student).tolist()
-            check_gap(batch.rows, gaps, config.teacher.adapter)
         yield number + 1, metrics, batch
 
 

@@ -127,8 +127,8 @@ def _publish(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, 
 def not_finite(what: str) -> CopsdError:
     """The error of a step whose loss or gradient is no number."""
     return CopsdError(
-        f"the {what} is not finite; no weight was changed and the last checkpoint is kept: start a new run with a lower "
-        "optimiser.lr",
+        f"the {what} is not finite; no weight was changed and the last checkpoint is kept: start a new run with a "
+        "lower optimiser.lr",
         ExitCode.RUN,
     )
 

@@ -97,7 +97,7 @@ class Run(RunFolder):
         if (folder / "run.json").is_file():
             _require_same(folder, recipe, base)
             return cls(folder, recipe, base)
-        if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
+        if folder.exists() and {path.name for path in folder.iterdir()} - {".lock", "recipe.yaml"}:
             raise CopsdError(f"--out {folder} is not empty and holds no run; choose a new folder.")
         from copsd_bench.records.environment import environment
 
