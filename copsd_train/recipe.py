@@ -25,6 +25,7 @@ class Recipe(Section):
         lora: of every adapter trained.
         gradient_checkpointing: recompute activations in the backward pass to save memory.
         prompts: files of PromptRow; none takes the packaged corpus.
+        allow_overlap: train on prompts that a benchmark on this machine has too.
         corpus: the Cross-SFT corpus (`corpora/cross_sft.py`), made of the recipe's prompts with its seed.
         sft, distill: the other stages; an absent one is skipped.
         monitor, checkpoints: see there.
@@ -40,6 +41,7 @@ class Recipe(Section):
     lora: Lora
     gradient_checkpointing: bool = True
     prompts: list[str] = Field(default=[])
+    allow_overlap: bool = False
     corpus: CrossSftConfig | None = None
     sft: Sft | None = None
     distill: Distill | None = None
@@ -51,8 +53,8 @@ class Recipe(Section):
     def _fits(self) -> Self:
         if self.sft is None and self.distill is None:
             raise ValueError("a recipe trains something: give it an sft or a distill stage")
-        if self.corpus is not None and (self.corpus.prompts or self.corpus.seed):
-            raise ValueError("the corpus is made of the recipe's own prompts and seed: set prompts and seed there")
+        if self.corpus is not None and (self.corpus.prompts or self.corpus.seed or self.corpus.allow_overlap):
+            raise ValueError("prompts, seed and allow_overlap of the corpus are the recipe's own: set them there")
         if self.corpus is not None and (self.sft is None or self.sft.data != "corpus"):
             raise ValueError("the corpus stage builds what sft reads: set sft.data: corpus")
         if self.sft is not None and self.sft.data == "corpus" and self.corpus is None:
@@ -73,7 +75,8 @@ class Recipe(Section):
     def prompt_config(self) -> CrossSftConfig:
         """Which prompts all stages use, and how the corpus is made of them."""
         files = [Path(name) for name in self.prompts]
-        return (self.corpus or CrossSftConfig()).model_copy(update={"prompts": files, "seed": self.seed})
+        common = {"prompts": files, "seed": self.seed, "allow_overlap": self.allow_overlap}
+        return (self.corpus or CrossSftConfig()).model_copy(update=common)
 
     @property
     def stages(self) -> list[str]:

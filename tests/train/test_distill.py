@@ -154,6 +154,15 @@ def test_a_loss_that_is_not_finite_stops_before_anything_changes(
     assert all(torch.equal(a, b) for a, b in zip(before, this.updater.masters.values(), strict=True))
 
 
+def test_a_context_that_does_not_reach_the_teacher_stops_before_anything_changes(tiny: ResolvedModel) -> None:
+    this = setting(tiny, "opsd-const")
+    before = [value.clone() for value in this.updater.masters.values()]
+    deaf = [replace(row, teacher=row.student) for row in this.rows]
+    with pytest.raises(CopsdError, match=r"^Step 1: .* the context does not reach the model"):
+        next(distill.loop(deaf, this.policy, this.updater, this.generate, this.config, seed=0, start=0))
+    assert all(torch.equal(a, b) for a, b in zip(before, this.updater.masters.values(), strict=True))
+
+
 def test_rows_of_named_sources_get_the_outcome_instead_of_the_teacher(tiny: ResolvedModel) -> None:
     this = setting(tiny, "opsd-const", "distill.outcome={judge: refusal, inverted: [general], sources: [general]}")
     batch = roll_out(this.rows, varied(this.policy), this.config.rollout, seed=0)

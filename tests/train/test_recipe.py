@@ -51,7 +51,7 @@ def test_every_number_of_a_recipe_names_its_source() -> None:
         ("sft=null", "sft.data: corpus"),
         ("corpus=null", "there is no corpus stage"),
         ("tuning=full", "a teacher is trained as an adapter"),
-        ("corpus.seed=3", "recipe's own prompts and seed"),
+        ("corpus.seed=3", "of the corpus are the recipe's own"),
     ],
 )
 def test_bad_settings_are_refused_in_one_sentence(change: str, sentence: str | None) -> None:

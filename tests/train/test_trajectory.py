@@ -26,7 +26,11 @@ FILE = Path(__file__).parent / "trajectory.json"
 TOLERANCE = 1e-3
 """Absolute, in each number's own unit (nats, tokens, fractions), or relative where that is more."""
 STEPS = 3
-SETTINGS = [*SMALL, f"distill.steps={STEPS}", "distill.minibatches=2", "gradient_checkpointing=false"]
+SETTINGS = [
+    *SMALL, f"distill.steps={STEPS}", "distill.minibatches=2", "gradient_checkpointing=false",
+    # A short context: this is about the numbers of training, and a constitution costs minutes in float32.
+    "distill.teacher.context=instruction", "distill.teacher.instructions={safety: 'Decline kindly. {user_query}'}",
+]  # fmt: skip
 
 
 def distilled(base: ResolvedModel, name: str, recording: list[Any] | None) -> dict[str, Any]:
