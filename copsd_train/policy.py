@@ -102,26 +102,24 @@ class Policy:
         def load(folders: Mapping[str, Path]) -> TransformersEngine:
             return TransformersEngine(base.path, folders, dtype, device, trust_remote_code=base.trust_remote_code)
 
-        self.engine = load({} if self.full else adapters)
-        self._sides: dict[str, tuple[TransformersEngine, View]] = {}
         if self.full:
-            fixed = load(adapters)
+            # What is trained cannot be looked at without what was trained: base and teacher need weights of their own.
+            self.engine, fixed = load({}), load(adapters)
             self.engine.model.requires_grad_(True)
-            self._sides[trained] = (self.engine, View())
+            self._sides = {name: (fixed, View(adapter=name)) for name in adapters}
+            self._sides |= {"base": (fixed, View()), trained: (self.engine, View())}
             if ema:
                 self._sides["ema"] = (load({}), View())
         else:
-            fixed = self.engine
-            for name in [trained, *(["ema"] if ema else [])]:
+            self.engine = load(adapters)
+            names = [trained, "ema"] if ema else [trained]
+            for name in names:
                 if name not in adapters:
                     torch.manual_seed(recipe.seed)  # student and ema start equal
                     _add_adapter(self.engine, name, recipe.lora)
             self.engine.model.set_adapter(trained)
-            for name in [trained, *adapters, *(["ema"] if ema else [])]:
-                self._sides[name] = (self.engine, View(adapter=name))
-        self._sides["base"] = (fixed, View())
-        for name in adapters:
-            self._sides.setdefault(name, (fixed, View(adapter=name)))
+            self._sides = {name: (self.engine, View(adapter=name)) for name in {*names, *adapters}}
+            self._sides["base"] = (self.engine, View())
         if recipe.gradient_checkpointing:
             self.engine.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.model: Any = CompletionModel(self.engine.head)
