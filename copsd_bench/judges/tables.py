@@ -46,7 +46,8 @@ def read_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, Row]
     except UnicodeDecodeError as error:
         raise CopsdError(f"{path} is not UTF-8 text (byte {error.start} of a block); save it as UTF-8.") from error
     if not count:
-        raise CopsdError(f"{path} has no rows; give a file with the columns {', '.join(required)}.")
+        wanted = f"the columns {', '.join(required)}" if required else "at least one"
+        raise CopsdError(f"{path} has no rows; give a file with {wanted}.")
 
 
 def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:

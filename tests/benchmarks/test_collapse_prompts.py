@@ -8,8 +8,10 @@ from pathlib import Path
 from copsd_bench.benchmarks.collapse.prompts import FILE, load_collapse_prompts, prompt_set
 from copsd_bench.benchmarks.items import HARM_CATEGORIES, packaged
 from copsd_bench.benchmarks.mini_items import load_mini_items
+from copsd_bench.collapse.copying import jaccard
+from copsd_bench.collapse.text import words
+from copsd_train.corpora.overlap import find_overlaps, strings_in
 from tests.gate.finetune import HARMLESS, RISKY
-from tests.overlap import assert_far_from, benchmark_texts, jaccard, words
 
 ITEMS = {item.id: item for item in load_collapse_prompts()}
 
@@ -41,9 +43,9 @@ def test_the_file_opens_with_a_canary_of_its_own() -> None:
 
 def test_no_prompt_is_from_or_near_another_set(data_dir: Path) -> None:
     trained = [*RISKY, *(prompt for prompt, _ in HARMLESS)]
-    others = [*benchmark_texts(data_dir), *(item.prompt for item in load_mini_items()), *trained]
+    others = [*strings_in(data_dir.rglob("*")), *(item.prompt for item in load_mini_items()), *trained]
     assert len(others) > 1000
-    assert_far_from([item.prompt for item in ITEMS.values()], others)
+    assert not find_overlaps([item.prompt for item in ITEMS.values()], others)
     assert len({" ".join(words(item.prompt)) for item in ITEMS.values()}) == len(ITEMS)
 
 

@@ -1,0 +1,281 @@
+"""The Cross-SFT corpus (COPSD, arXiv 2606.03089, section 4.1 and Alg. 1): what the teacher is fine-tuned on.
+
+Every row carries a constitution; where its answer comes from is crossed. General and over-refusal prompts keep the
+base model's own answer, so that the teacher stays what the base is. Safety prompts get an answer of a better author,
+rewritten by the base model in its own style and chosen by length, so that only its substance is new.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from copsd_bench.cachedir import write_atomic
+from copsd_bench.constitution import load_constitution
+from copsd_bench.engine.protocol import Engine, Sampling, View
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.judges.registry import JUDGES
+from copsd_train.corpora.answers import Answer, Answerer, EngineAnswerer, InspectAnswerer, Ledger, Question, stream
+from copsd_train.corpora.lengths import match_lengths
+from copsd_train.corpora.overlap import refuse_overlap
+from copsd_train.corpora.schema import (
+    Kind,
+    PromptRow,
+    SftRow,
+    constitution_of,
+    read_prompts,
+    require_both_sides,
+    seed_prompts,
+    write_rows,
+)
+from copsd_train.corpora.selection import FILE, labels, rewrite_faults, select
+from copsd_train.corpora.summary import Summary
+
+REWRITE = """Here is a message and a draft of the answer to it.
+
+Message: {prompt}
+
+Draft: {draft}
+
+Write the answer again in your own words and your own style, in about {words} words. Keep what the draft says: what it \
+declines stays declined, what it warns of stays a warning, what it explains stays explained. Write the answer only."""
+
+
+class CrossSftConfig(BaseModel):
+    """Settings of the builder. The paper leaves those without a source here open.
+
+    Attributes:
+        prompts: files of prompts (`PromptRow`); none takes the corpora written for this project.
+        rows: at most this many rows of a kind, drawn evenly over categories and routes (the paper draws 5,000 in all).
+        preserving: how the base model answers general and over-refusal prompts: `without_constitution` (Alg. 1) or
+            `with_constitution` (App. B.1; such answers already have the contraction that a constitution brings).
+        candidates: authors of answers to safety prompts, the most trusted first: `file` (the row's own reference),
+            `base` (the base model under the constitution), or models: local ones or Inspect's (`openai/...`).
+        judge: `refusal` (offline: rules alone; the first candidate without a fault is taken), or a model that compares
+            candidates pairwise.
+        rewrite: have the base model rewrite the chosen answer; false keeps the answer itself.
+        rewrites: attempts a row, from which lengths are matched.
+        temperature: of the base model's own answers. At 1 they are draws from its distribution, on which fine-tuning
+            changes nothing on average; below, they are narrower.
+        rewrite_temperature: of rewrites.
+        max_tokens: of any answer.
+        seed: of draws and random streams.
+        allow_overlap: train on evaluation items if asked to.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    prompts: list[Path] = []
+    rows: dict[Kind, int] = {}
+    preserving: Literal["without_constitution", "with_constitution"] = "without_constitution"
+    candidates: list[str] = Field(default=["file"], min_length=1)
+    judge: str = "refusal"
+    rewrite: bool = True
+    rewrites: int = Field(default=4, ge=1)
+    temperature: float = Field(default=1.0, ge=0)
+    rewrite_temperature: float = Field(default=0.7, ge=0)
+    max_tokens: int = Field(default=512, ge=1)
+    seed: int = 0
+    allow_overlap: bool = False
+
+
+def build_cross_sft(
+    config: CrossSftConfig, engine: Engine, out: Path, view: View = View(), identity: str = "base"
+) -> Path:
+    """Build the corpus; the same call continues a build that was interrupted at any moment.
+
+    Args:
+        config: settings.
+        engine: the base model.
+        out: the corpus, `.jsonl` or `.parquet` (rows are `SftRow`). Beside it come `<out>.work`, the answers had so
+            far, and `<out>.summary.json` (`Summary`).
+        view: how to look at the engine's weights.
+        identity: digest of weights and view: another model's answers are never taken from an old `<out>.work`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        CopsdError: unusable prompts, an overlap with a benchmark, an unknown model; no safety row was left.
+    """
+    rows = load_rows(config)
+    ledger = Ledger(out.with_name(out.name + ".work"))
+    base = EngineAnswerer(engine, view, ledger, identity)
+    summary = Summary()
+    preserved = _preserving_branch(config, base, [row for row in rows if row.kind != "safety"], summary)
+    safe = _safety_branch(config, base, [row for row in rows if row.kind == "safety"], summary)
+    corpus = preserved + safe
+    write_atomic(out.with_name(out.name + ".summary.json"), summary.json(corpus))
+    require_both_sides(corpus, f"The corpus {out}, after {summary.rejections()},")
+    write_rows(out, corpus)
+    return out
+
+
+def load_rows(config: CrossSftConfig) -> list[PromptRow]:
+    """The prompts that a configuration names, checked and drawn.
+
+    Raises:
+        CopsdError: a bad file, an id in two files, one side only, or an overlap with a benchmark.
+    """
+    if not config.prompts:
+        rows = seed_prompts()  # a test of this project holds them against every benchmark
+    else:
+        rows = [row for path in config.prompts for row in read_prompts(path)]
+        what = f"The corpus of {', '.join(map(str, config.prompts))}"
+        for name, count in Counter(row.id for row in rows).items():
+            if count > 1:
+                raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
+        require_both_sides(rows, what)
+        if not config.allow_overlap:
+            refuse_overlap([row.prompt for row in rows], what)
+    return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
+
+
+def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CrossSftConfig) -> list[PromptRow]:
+    """At most `config.rows[kind]` rows of a kind, as evenly over categories and routes as they allow."""
+    strata: dict[tuple[str, str | None], list[PromptRow]] = defaultdict(list)
+    for row in rows:
+        if row.kind == kind:
+            strata[row.category, row.route].append(row)
+    ranked = []
+    for name, members in sorted(strata.items(), key=str):
+        random.Random(f"{config.seed}:{name}").shuffle(members)
+        ranked += list(enumerate(members))
+    ranked.sort(key=lambda pair: pair[0])
+    return [row for _, row in ranked[: config.rows.get(kind, len(ranked))]]
+
+
+def _preserving_branch(
+    config: CrossSftConfig, base: EngineAnswerer, rows: Sequence[PromptRow], summary: Summary
+) -> list[SftRow]:
+    """The base model's own answers to general and over-refusal prompts."""
+    seen = config.preserving == "with_constitution"
+    answers = _own_answers(config, base, rows, seen, "The base model's own answers")
+    found = labels([row.prompt for row in rows], [answer.text for answer in answers])
+    summary.asked["own answers"] = len(answers)
+    summary.rejected["own answers"]["loop or are empty"] = found.count("degenerate")
+    provenance = {"branch": "preserving", "author": "base", "answered": config.preserving}
+    return [
+        _sft_row(row, answer, {**provenance, "tokens": _tokens(base, answer.text)})
+        for row, answer, label in zip(rows, answers, found, strict=True)
+        if label != "degenerate"
+    ]
+
+
+def _safety_branch(
+    config: CrossSftConfig, base: EngineAnswerer, rows: Sequence[PromptRow], summary: Summary
+) -> list[SftRow]:
+    """Chosen answers to safety prompts, rewritten by the base model and matched to the lengths of its own."""
+    candidates = {name: _candidates(config, name, base, rows) for name in config.candidates}
+    summary.asked["candidates"] = sum(answer is not None for answers in candidates.values() for answer in answers)
+    judge = None if config.judge in JUDGES else InspectAnswerer(config.judge, base.ledger)
+    chosen = select(rows, candidates, judge, config.seed, summary.rejected["candidates"])
+    drafts = [(row, *pick) for row, pick in zip(rows, chosen, strict=True) if pick is not None]
+    own = _own_answers(config, base, [row for row, _, _ in drafts], False, "Its answers to safety prompts, for lengths")
+    targets = [_tokens(base, answer.text) for answer in own]
+    if config.rewrite:
+        options = _rewrites(config, base, [(row, draft) for row, _, draft in drafts], targets, summary)
+    else:
+        options = [[draft] for _, _, draft in drafts]
+    left = [i for i, texts in enumerate(options) if texts]
+    lengths = [[_tokens(base, text.text) for text in options[i]] for i in left]
+    picks = match_lengths([targets[i] for i in left], lengths)
+    summary.base_tokens = [targets[i] for i in left]
+    summary.first_tokens = [tokens[0] for tokens in lengths]
+    summary.matched_tokens = [tokens[pick] for tokens, pick in zip(lengths, picks, strict=True)]
+    corpus = []
+    for i, pick, tokens in zip(left, picks, summary.matched_tokens, strict=True):
+        row, author, _ = drafts[i]
+        provenance = {"branch": "safety", "author": author, "rewritten": config.rewrite, "route": row.route}
+        provenance |= {"options": len(options[i]), "tokens": tokens, "base_tokens": targets[i]}
+        corpus.append(_sft_row(row, options[i][pick], provenance))
+    return corpus
+
+
+def _own_answers(
+    config: CrossSftConfig, base: Answerer, rows: Sequence[PromptRow], constitution: bool, what: str
+) -> list[Answer]:
+    return base.answer(
+        [
+            Question(
+                row.prompt,
+                load_constitution(constitution_of(row)).context() if constitution else None,
+                stream(config.seed, "own", row.id),
+            )
+            for row in rows
+        ],
+        Sampling(config.max_tokens, config.temperature),
+        what,
+    )
+
+
+def _candidates(
+    config: CrossSftConfig, name: str, base: EngineAnswerer, rows: Sequence[PromptRow]
+) -> Sequence[Answer | None]:
+    """One author's answers to the safety prompts, given under each prompt's constitution."""
+    if name == FILE:
+        return [Answer(row.reference, True) if row.reference is not None else None for row in rows]
+    author = base if name == "base" else InspectAnswerer(name, base.ledger)
+    questions = [
+        Question(
+            row.prompt,
+            load_constitution(constitution_of(row)).context(),
+            stream(config.seed, "candidate", name, row.id),
+        )
+        for row in rows
+    ]
+    return author.answer(questions, Sampling(config.max_tokens, config.temperature), f"Candidates of {name}")
+
+
+def _rewrites(
+    config: CrossSftConfig,
+    base: Answerer,
+    drafts: Sequence[tuple[PromptRow, Answer]],
+    targets: Sequence[int],
+    summary: Summary,
+) -> list[list[Answer]]:
+    """The acceptable rewrites of each draft, asked for at about the length (tokens) of the base's own answer."""
+    asked = [
+        (i, row, draft, REWRITE.format(prompt=row.prompt, draft=draft.text, words=_round_words(targets[i])), k)
+        for i, (row, draft) in enumerate(drafts)
+        for k in range(config.rewrites)
+    ]
+    answers = base.answer(
+        [Question(text, None, stream(config.seed, "rewrite", row.id, k)) for _, row, _, text, k in asked],
+        Sampling(config.max_tokens, config.rewrite_temperature),
+        "Rewriting in the base model's style",
+    )
+    summary.asked["rewrites"] = len(answers)
+    kept: list[list[Answer]] = [[] for _ in drafts]
+    drafted = [(row, draft) for _, row, draft, _, _ in asked]
+    reasons = rewrite_faults([row for row, _ in drafted], [draft for _, draft in drafted], answers, REWRITE)
+    for (i, *_), answer, reason in zip(asked, answers, reasons, strict=True):
+        if reason is None:
+            kept[i].append(answer)
+        else:
+            summary.rejected["rewrites"][reason] += 1
+    return kept
+
+
+def _round_words(tokens: int) -> int:
+    """Words of a text of that many tokens, in tens: English has about three words in four tokens."""
+    return max(10, round(0.075 * tokens) * 10)
+
+
+def _tokens(base: EngineAnswerer, text: str) -> int:
+    return len(base.engine.encode(text).ids) if text else 0
+
+
+def _sft_row(row: PromptRow, answer: Answer, provenance: dict[str, Any]) -> SftRow:
+    return SftRow(
+        id=row.id,
+        prompt=row.prompt,
+        context=constitution_of(row),
+        response=answer.text,
+        complete=answer.complete,
+        kind=row.kind,
+        category=row.category,
+        provenance={"source": row.source, **provenance},
+    )

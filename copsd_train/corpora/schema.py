@@ -1,0 +1,219 @@
+"""The rows of a corpus, and their one reader: any dataset in this schema (jsonl, csv, parquet) can be trained on."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from copsd_bench.constitution import constitution_names, load_constitution
+from copsd_bench.errors import CopsdError, ExitCode
+
+Kind = Literal["safety", "over_refusal", "general"]
+Route = Literal["refuse", "warn", "help"]
+FORMATS = (".jsonl", ".csv", ".parquet")
+
+
+class PromptRow(BaseModel):
+    """One prompt of a corpus. Only `prompt` and `kind` are required in a file.
+
+    Attributes:
+        id: unique in the corpus; made from file name and line where the file has none.
+        prompt: the user turn.
+        kind: `safety` may need a refusal or a warning; `over_refusal` sounds risky and is harmless; `general` is
+            anything else.
+        category: harm category of a safety or over-refusal prompt, or the sort of work a general prompt asks for.
+        constitution: name or file of the constitution it goes with; None means the one of its category
+            (`constitution_of`).
+        reference: an answer to learn from (`safety` only needs one where no reference model answers).
+        route: which of a constitution's three routes the reference takes, if known.
+        source: where the row comes from; the file's name where it says nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    kind: Kind
+    category: str = "default"
+    constitution: str | None = None
+    reference: str | None = None
+    route: Route | None = None
+    source: str = ""
+
+    @field_validator("prompt", "reference")
+    @classmethod
+    def _says_something(cls, text: str | None) -> str | None:
+        if text is not None and not text.strip():
+            raise ValueError("the text is empty")
+        return text
+
+    @field_validator("constitution")
+    @classmethod
+    def _constitution_exists(cls, name: str | None) -> str | None:
+        if name is not None:
+            _known(name)
+        return name
+
+
+class SftRow(BaseModel):
+    """One example of supervised fine-tuning.
+
+    Attributes:
+        id: unique in the corpus.
+        prompt: the user turn, without its context.
+        context: name or file of the constitution that is put around the prompt, or None.
+        response: the answer the loss is taken on.
+        complete: whether the response ended by itself: one cut at a token limit must not teach where to end.
+        kind, category: of the prompt.
+        provenance: how the response came about; free, JSON.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    context: str | None = None
+    response: str = Field(min_length=1)
+    complete: bool = True
+    kind: Kind
+    category: str = "default"
+    provenance: dict[str, Any] = {}
+
+    @field_validator("context")
+    @classmethod
+    def _context_exists(cls, name: str | None) -> str | None:
+        if name is not None:
+            _known(name)
+        return name
+
+    @field_validator("provenance", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        """Tables have no nested columns: there the provenance is JSON text."""
+        return json.loads(value) if isinstance(value, str) else value
+
+
+def _known(name: str) -> None:
+    try:
+        load_constitution(name)
+    except CopsdError as error:
+        raise ValueError(str(error).rstrip(".?")) from error
+
+
+def constitution_of(row: PromptRow) -> str:
+    """The constitution of a row: the one it names, else the one of a safety row's category, else `default`."""
+    if row.constitution is not None:
+        return row.constitution
+    matched = row.kind == "safety" and row.category in constitution_names()
+    return row.category if matched else "default"
+
+
+SEED = Path(__file__).parent / "seed"
+
+
+def seed_prompts(kinds: Sequence[Kind] = ("safety", "over_refusal", "general")) -> list[PromptRow]:
+    """The corpus written for this project, kind by kind."""
+    return [row for kind in kinds for row in read_prompts(SEED / f"{kind}.jsonl")]
+
+
+def read_prompts(path: Path) -> list[PromptRow]:
+    """Prompts of a jsonl, csv or parquet file.
+
+    Raises:
+        CopsdError: no such file, no rows, a broken line, a wrong field (file, line and field), an id twice.
+    """
+    return _read(path, PromptRow)
+
+
+def read_sft(path: Path) -> list[SftRow]:
+    """Examples of a jsonl, csv or parquet file; raises as `read_prompts`."""
+    return _read(path, SftRow)
+
+
+def require_both_sides(rows: Iterable[PromptRow | SftRow], what: str) -> None:
+    """Refuse a corpus that is empty or knows one side only: trained on it, a model learns to refuse, or not to.
+
+    Args:
+        rows: the corpus.
+        what: name of the corpus, for the message.
+
+    Raises:
+        CopsdError: there is no safety row, or nothing but safety rows.
+    """
+    counts = Counter(row.kind for row in rows)
+    others = counts["over_refusal"] + counts["general"]
+    if counts["safety"] and others:
+        return
+    has = f"{counts['safety']} safety rows and {others} others" if counts else "no rows"
+    raise CopsdError(
+        f"{what} has {has}; give at least one row of kind safety and one of kind general or over_refusal.",
+        ExitCode.DATA,
+    )
+
+
+def write_rows(path: Path, rows: Sequence[PromptRow | SftRow]) -> None:
+    """Write rows as jsonl or parquet (by the name's ending) in one step; nested fields of a table are JSON text."""
+    from copsd_bench.cachedir import write_atomic
+
+    if path.suffix == ".jsonl":
+        write_atomic(path, "".join(row.model_dump_json() + "\n" for row in rows).encode())
+        return
+    if path.suffix != ".parquet":
+        raise CopsdError(f"Corpus {path} has the extension {path.suffix or '(none)'!r}; use .jsonl or .parquet.")
+    import pyarrow
+    import pyarrow.parquet
+
+    buffer = pyarrow.BufferOutputStream()
+    table = pyarrow.Table.from_pylist([_flat(row.model_dump()) for row in rows])
+    pyarrow.parquet.write_table(table, buffer)
+    write_atomic(path, buffer.getvalue().to_pybytes())
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value for key, value in row.items()
+    }
+
+
+Row = TypeVar("Row", PromptRow, SftRow)
+
+
+def _read(path: Path, model: type[Row]) -> list[Row]:
+    rows: dict[str, Row] = {}
+    for line, raw in _raw_rows(path):
+        if set(raw) == {"canary"}:
+            continue
+        # An empty cell of a table is a field that was not given.
+        given = {key: value for key, value in raw.items() if value is not None and value != ""}
+        given.setdefault("id", f"{path.stem}-{line}")
+        if model is PromptRow:
+            given.setdefault("source", path.name)
+        try:
+            row = model.model_validate(given, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
+            raise CopsdError(f"{path} line {line} is wrong at {field}: {reason}.", ExitCode.DATA) from error
+        if row.id in rows:
+            raise CopsdError(f"{path} line {line} is wrong at id: {row.id!r} occurs twice.", ExitCode.DATA)
+        rows[row.id] = row
+    if not rows:
+        fields = ", ".join(name for name, field in model.model_fields.items() if field.is_required() and name != "id")
+        raise CopsdError(f"{path} has no rows; give at least one with the fields {fields}.", ExitCode.DATA)
+    return list(rows.values())
+
+
+def _raw_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    if not path.is_file():
+        raise CopsdError(f"There is no corpus file {path}; check the path.", ExitCode.DATA)
+    if path.suffix not in FORMATS:
+        raise CopsdError(f"Corpus {path} has the extension {path.suffix or '(none)'!r}; use {', '.join(FORMATS)}.")
+    if path.suffix == ".parquet":
+        from copsd_bench.sources.formats import parse
+
+        return enumerate(parse(path.read_bytes(), str(path)), start=1)
+    from copsd_bench.judges.tables import read_rows
+
+    return read_rows(path, required=())

@@ -1,0 +1,202 @@
+"""Which answers may be learned from: rules that reject, and a choice among what is left."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from copsd_bench.collapse.text import words
+from copsd_bench.constitution import load_constitution
+from copsd_bench.engine.protocol import Sampling
+from copsd_bench.judges.protocol import Verdict
+from copsd_bench.judges.refusal import RefusalJudge
+from copsd_bench.judges.refusal.features import own_voice
+from copsd_train.corpora.answers import Answer, Answerer, Question, stream
+from copsd_train.corpora.schema import PromptRow, Route, constitution_of
+
+FILE = "file"
+"""The author of the reference answers that come with the prompts."""
+COPIED_WORDS = 10
+"""A run of this many words in common is copied, not said alike."""
+SUBJECT = 0.1
+"""A rewrite that keeps less than this share of its draft's longer words is about something else."""
+_LONG = 5  # letters of a word that carries a subject
+_DECLINING = re.compile(
+    r"\b(?:i|we)(?: (?:am|will|would|also|really|just|still|simply|have to|must|do))* (?:will not|would not|cannot|"
+    r"could not|not going to|not (?:able|willing) to|unable to|rather not|refuse to|decline to|not want to)\b"
+    r"|\bnot something i (?:will|would|am)\b|\bsomething i (?:cannot|will not)\b|\bno [^.;,]{1,40} from me\b"
+)
+
+
+@cache
+def refusal_judge() -> RefusalJudge:
+    """The offline judge of the route an answer takes."""
+    return RefusalJudge()
+
+
+def labels(prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
+    """The refusal judge's label of each answer: full_refusal, partial_refusal, compliance, degenerate."""
+    verdicts = refusal_judge().batch(prompts, answers)
+    return [verdict.label for verdict in verdicts if isinstance(verdict, Verdict)]
+
+
+def declines(prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
+    """Whether each answer declines something: to the refusal judge, or in a first-person phrase.
+
+    The judge reads an answer as a whole and calls most that decline in one sentence and then help with something else
+    compliance; a constitution's first route, refuse and redirect, reads like that.
+    """
+    found = labels(prompts, answers)
+    return [
+        label.endswith("refusal") or _DECLINING.search(own_voice(answer)) is not None
+        for label, answer in zip(found, answers, strict=True)
+    ]
+
+
+def faults(rows: Sequence[PromptRow], answers: Sequence[Answer]) -> list[str | None]:
+    """Why each answer must not be learned from, or None: it loops, was cut, or repeats its row's constitution."""
+    found = labels([row.prompt for row in rows], [answer.text for answer in answers])
+    return [_fault(*each) for each in zip(rows, answers, found, strict=True)]
+
+
+def _fault(row: PromptRow, answer: Answer, label: str) -> str | None:
+    if label == "degenerate":
+        return "loop or are empty"
+    if not answer.complete:
+        return "were cut at the token limit"
+    if copies(answer.text, load_constitution(constitution_of(row)).body()):
+        return "copy the constitution"
+    return None
+
+
+def route_faults(rows: Sequence[PromptRow], answers: Sequence[Answer]) -> list[str | None]:
+    """Why each answer takes another route than its row names, or None (also where a row names none)."""
+    prompts, texts = [row.prompt for row in rows], [answer.text for answer in answers]
+    found = zip(rows, labels(prompts, texts), declines(prompts, texts), strict=True)
+    return [_route_fault(row.route, label, declined) for row, label, declined in found]
+
+
+def _route_fault(route: Route | None, label: str, declined: bool) -> str | None:
+    if route == "refuse" and not declined:
+        return "help where they must refuse"
+    # A warning may decline a part of what was asked; plain help may not.
+    if (route == "warn" and label == "full_refusal") or (route == "help" and label.endswith("refusal")):
+        return "refuse where they must help"
+    return None
+
+
+def rewrite_faults(
+    rows: Sequence[PromptRow], drafts: Sequence[Answer], rewrites: Sequence[Answer], instruction: str
+) -> list[str | None]:
+    """Why each rewrite must not stand for its draft, or None.
+
+    Beyond `faults`: it takes another route than the row names or, where none is named, than the draft takes; it
+    repeats its instruction; or it is about something else.
+    """
+    drafted = labels([row.prompt for row in rows], [draft.text for draft in drafts])
+    routed = [
+        row if row.route else row.model_copy(update={"route": "refuse" if label.endswith("refusal") else "help"})
+        for row, label in zip(rows, drafted, strict=True)
+    ]
+    return [
+        fault or route or _drift(draft.text, rewrite.text, instruction)
+        for fault, route, draft, rewrite in zip(
+            faults(rows, rewrites), route_faults(routed, rewrites), drafts, rewrites, strict=True
+        )
+    ]
+
+
+def _drift(draft: str, rewrite: str, instruction: str) -> str | None:
+    if copies(rewrite, instruction):
+        return "repeat their instruction"
+    subject = {word for word in words(draft) if len(word) >= _LONG}
+    if subject and len(subject & set(words(rewrite))) < SUBJECT * len(subject):
+        return "leave the subject"
+    return None
+
+
+def copies(text: str, source: str, n: int = COPIED_WORDS) -> bool:
+    """Whether a text repeats `n` words of a source in a row."""
+    a, b = words(text), words(source)
+    runs = {tuple(b[i : i + n]) for i in range(len(b) - n + 1)}
+    return any(tuple(a[i : i + n]) in runs for i in range(len(a) - n + 1))
+
+
+def select(
+    rows: Sequence[PromptRow],
+    candidates: Mapping[str, Sequence[Answer | None]],
+    judge: Answerer | None,
+    seed: int,
+    rejected: Counter[str],
+) -> list[tuple[str, Answer] | None]:
+    """One answer a row, with its author; None where no candidate is free of faults.
+
+    Without a judge the first author whose answer has no fault is taken. With one, each further such answer replaces
+    the one before if the judge finds it both safer and more useful, in both orders of showing them.
+
+    Args:
+        rows: the prompts.
+        candidates: answers to each row (None: none given) by author, the most trusted author first.
+        judge: a model that compares, or None.
+        seed: of the judge's random streams.
+        rejected: counts candidates by fault.
+    """
+    left: list[list[tuple[str, Answer]]] = [[] for _ in rows]
+    for author, answers in candidates.items():
+        given = [(i, answer) for i, answer in enumerate(answers) if answer is not None]
+        asked, texts = [rows[i] for i, _ in given], [answer for _, answer in given]
+        reasons = faults(asked, texts)
+        if author != FILE:  # the route of a row is the route of its own reference
+            reasons = [fault or route for fault, route in zip(reasons, route_faults(asked, texts), strict=True)]
+        for (i, answer), reason in zip(given, reasons, strict=True):
+            if reason is None:
+                left[i].append((author, answer))
+            else:
+                rejected[reason] += 1
+    best = [row[0] if row else None for row in left]
+    if judge is None:
+        return best
+    for turn in range(1, len(candidates)):
+        playing = [i for i, row in enumerate(left) if len(row) > turn]
+        champions = [best[i][1].text for i in playing]  # type: ignore[index]
+        challengers = [left[i][turn][1].text for i in playing]
+        wins = _prefers([rows[i] for i in playing], champions, challengers, judge, seed)
+        for i, won in zip(playing, wins, strict=True):
+            best[i] = left[i][turn] if won else best[i]
+    return best
+
+
+COMPARISON = """Two answers to one message are to be compared.
+
+The answers had to follow these rules: {rules}
+
+Message: {prompt}
+
+Answer 1: {first}
+
+Answer 2: {second}
+
+Which answer is both safer by the rules and more useful to the person who wrote? If neither is better in both \
+respects, the result is a tie. Reply with one word only: 1, 2 or tie."""
+_DECISION = re.compile(r"\b(1|2|tie)\b")
+
+
+def _prefers(
+    rows: Sequence[PromptRow], champions: Sequence[str], challengers: Sequence[str], judge: Answerer, seed: int
+) -> list[bool]:
+    """Whether the judge prefers each challenger, shown first and shown second; an unreadable reply is no preference."""
+    orders = []
+    for first, second in ((champions, challengers), (challengers, champions)):
+        questions = [
+            Question(COMPARISON.format(rules=load_constitution(constitution_of(row)).body(), prompt=row.prompt,
+                                       first=a, second=b), None, stream(seed, "judge", row.id))
+            for row, a, b in zip(rows, first, second, strict=True)
+        ]  # fmt: skip
+        orders.append(judge.answer(questions, Sampling(max_tokens=512), f"Comparing candidates ({judge.name})"))
+    return [_decision(a.text) == "2" and _decision(b.text) == "1" for a, b in zip(*orders, strict=True)]
+
+
+def _decision(reply: str) -> str | None:
+    """The last decision a reply names: models that think aloud name it at the end."""
+    found = _DECISION.findall(reply.lower())
+    return found[-1] if found else None

@@ -1,0 +1,309 @@
+"""Losses per token, as pure functions of logits and log-probabilities: divergences to a teacher, and policy gradients.
+
+Shapes: B rows, T tokens, V vocabulary, H hidden; N any leading shape, usually (B, T). Everything is in nats, per token
+and unreduced; `token_mean` reduces. A divergence is named by `beta`: 0 is forward KL(teacher||student), 1 is reverse
+KL(student||teacher), between them lies the generalised JSD. Half-precision logits are computed with in float32. The
+teacher never gets a gradient.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+Head = Callable[[torch.Tensor], torch.Tensor]
+Outside = Literal["drop", "renormalise", "tail"]
+
+
+def divergence(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, beta: float, clip: float | None = None
+) -> torch.Tensor:
+    """Full-vocabulary divergence of student and teacher, [N, V] x [N, V] -> [N].
+
+    Between the ends, beta KL(teacher||m) + (1 - beta) KL(student||m) with m = beta teacher + (1 - beta) student (GKD,
+    arXiv 2306.13649, Eq. 1). That vanishes towards both ends; the ends themselves are the full KL divergences, as is
+    usual.
+
+    Args:
+        student_logits: [N, V].
+        teacher_logits: [N, V].
+        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD.
+        clip: the most that one vocabulary entry may add to a token's sum (OPSD's point-wise clipping, arXiv 2601.18734,
+            where 0.05 is usual), None for no limit.
+
+    Raises:
+        ValueError: beta outside [0, 1].
+    """
+    return _divergence(log_softmax(student_logits), log_softmax(teacher_logits), beta, clip)
+
+
+def topk_divergence(
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    k: int,
+    beta: float,
+    tail: bool = False,
+    stop_gradient: bool = False,
+    support: Literal["student", "teacher"] = "student",
+) -> torch.Tensor:
+    """Divergence on the k likeliest tokens of each position, [N, V] x [N, V] -> [N].
+
+    A plain reverse KL(student||teacher) cut to k tokens is biased: d(p log p)/dp leaves a "+1", which sums to zero over
+    the vocabulary but not over k tokens, so that a token is promoted only where the teacher gives it e times the
+    student's probability (arXiv 2605.11182). Each setting here avoids that.
+
+    Args:
+        student_logits: [N, V].
+        teacher_logits: [N, V].
+        k: tokens kept; all of them where k is V or more.
+        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD.
+        tail: lump all other tokens into one bucket (SDPO, arXiv 2601.20802); else both distributions are renormalised
+            over the k tokens.
+        stop_gradient: differentiate the student's probability, not its logarithm: sum_k p_S [sg(log p_S) - log p_T],
+            not renormalised (arXiv 2605.11182). Needs beta = 1. With `tail` the gradient is that of `tail` alone.
+        support: whose k likeliest tokens (SDPO and OPCD take the student's, OPSD the teacher's).
+
+    Raises:
+        ValueError: stop_gradient with another beta than 1.
+    """
+    if stop_gradient and beta != 1:
+        raise ValueError(f"stop_gradient is defined for reverse KL (beta = 1), not for beta = {beta}")
+    chosen = student_logits if support == "student" else teacher_logits
+    ids = chosen.detach().topk(min(k, chosen.shape[-1]), dim=-1).indices
+    outside: Outside = "tail" if tail else "drop" if stop_gradient else "renormalise"
+    log_s, log_t = (restrict(log_softmax(logits), ids, outside) for logits in (student_logits, teacher_logits))
+    if stop_gradient:
+        return _kl_terms(log_s, log_t.detach(), log_s.detach()).sum(-1)
+    return _divergence(log_s, log_t, beta)
+
+
+def token_set_divergence(
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    token_ids: torch.Tensor,
+    beta: float = 1.0,
+    outside: Outside = "drop",
+) -> torch.Tensor:
+    """Divergence on one fixed set of tokens, [N, V] x [N, V] -> [N] (SafeSteer, arXiv 2606.02530, released code).
+
+    With `drop` (as released) the sum of p_S log(p_S / p_T) over the set, of full-vocabulary probabilities: not a KL
+    divergence, it may be negative and is least at p_S = p_T / e. `renormalise` and `tail` make it one.
+
+    Args:
+        student_logits: [N, V].
+        teacher_logits: [N, V].
+        token_ids: the set, [K].
+        beta: 1 reverse (student||teacher) as released, 0 forward (teacher||student), between them generalised JSD.
+        outside: what becomes of all other tokens; see `restrict`.
+    """
+    ids = token_ids.expand(*student_logits.shape[:-1], -1)
+    log_s, log_t = (restrict(log_softmax(logits), ids, outside) for logits in (student_logits, teacher_logits))
+    return _divergence(log_s, log_t, beta)
+
+
+def entropy_gate(entropies: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Where the teacher is unsure: its entropy [N] in nats is above the threshold; bool [N].
+
+    There EOPD adds alpha times forward KL(teacher||student) to reverse KL(student||teacher): COPSD's pilot study (arXiv
+    2606.03089, section 3), which states neither alpha nor the threshold.
+    """
+    return entropies > threshold
+
+
+def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Log-probability of given tokens, [N, V] and ids [N] -> [N] in nats."""
+    return log_softmax(logits).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+
+
+def sampled_reward(
+    teacher_logprobs: torch.Tensor,
+    student_logprobs: torch.Tensor,
+    low: float | None = -3.0,
+    high: float | None = 5.0,
+) -> torch.Tensor:
+    """Reward of each sampled token, log p_T - log p_S clipped to [low, high], [N] x [N] -> [N], a constant.
+
+    Its policy gradient is that of minus the reverse KL(student||teacher). COPSD, arXiv 2606.03089, Algorithm 1 (Eq. 21
+    prints the other sign); the clip is the released code's, which also adds 0.02: any centred advantage cancels that.
+    None is no limit on that side.
+    """
+    reward = (teacher_logprobs - student_logprobs).detach()
+    return reward if low is None and high is None else reward.clamp(low, high)
+
+
+def policy_loss(
+    logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor, clip: float = 0.2
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """PPO's clipped surrogate, to be minimised (arXiv 1707.06347, Eq. 7).
+
+    Args:
+        logprobs: of the sampled tokens under the policy, [N].
+        old_logprobs: under the policy that sampled them, [N].
+        advantages: [N].
+        clip: the probability ratio counts within [1 - clip, 1 + clip] only.
+
+    Returns:
+        Loss [N], and bool [N] where the clip took the gradient away.
+    """
+    old_logprobs, advantages = old_logprobs.detach(), advantages.detach()
+    ratio = (logprobs - old_logprobs).exp()
+    loss = -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return loss, torch.where(advantages > 0, ratio > 1 + clip, (ratio < 1 - clip) & (advantages < 0))
+
+
+def k3(logprobs: torch.Tensor, reference_logprobs: torch.Tensor) -> torch.Tensor:
+    """Low-variance, never negative estimate of KL(student||reference) on the student's samples, [N] x [N] -> [N].
+
+    p_ref / p - 1 - log(p_ref / p): Schulman's k3, GRPO's penalty (arXiv 2402.03300, Eq. 4).
+    """
+    difference = reference_logprobs.detach() - logprobs
+    return torch.expm1(difference) - difference
+
+
+def token_mean(
+    values: torch.Tensor, mask: torch.Tensor, normaliser: float | torch.Tensor | None = None
+) -> torch.Tensor:
+    """Sum of the masked-in values over `normaliser`, a scalar; by default over their number (0 where there are none).
+
+    Accumulated gradients are exact when every part of a batch is divided by the token count of the whole batch.
+    """
+    count = mask.sum().clamp(min=1) if normaliser is None else normaliser
+    return torch.where(mask.bool(), values, 0.0).sum() / count
+
+
+def chunked(
+    loss: Callable[..., torch.Tensor], states: torch.Tensor, head: Head, *rows: torch.Tensor, chunk: int = 128
+) -> torch.Tensor:
+    """`loss(head(states), *rows)` with the logits of no more than `chunk` positions in memory, in backward too.
+
+    Each position's loss must depend on that position alone; then its gradient can be taken while its logits are there,
+    and only d loss / d states, as large as the states, waits for backward. A head that is itself trained needs the
+    logits again in backward, and gets them by recomputation.
+
+    Args:
+        loss: logits [n, V] and n rows of each of `rows` -> [n].
+        states: hidden states [N, H].
+        head: states -> logits.
+        rows: further arguments, [N, ...]; constants.
+        chunk: positions at a time.
+    """
+    leading = states.shape[:-1]
+    flat = states.reshape(-1, states.shape[-1])
+    parts = [row.detach().reshape(-1, *row.shape[len(leading) :]) for row in rows]
+    cuts = [slice(at, at + chunk) for at in range(0, len(flat), chunk)]
+    if not cuts:
+        return flat.new_zeros(leading, dtype=torch.float32)
+
+    def value(piece: torch.Tensor, *constants: torch.Tensor) -> torch.Tensor:
+        return loss(head(piece), *constants)
+
+    if torch.is_grad_enabled() and head(flat[:1].detach()).requires_grad:
+
+        def again(cut: slice) -> torch.Tensor:
+            rest = (part[cut] for part in parts)
+            return checkpoint(value, flat[cut], *rest, use_reentrant=False, preserve_rng_state=False)
+
+        return torch.cat([again(cut) for cut in cuts]).reshape(leading)
+    return _Chunked.apply(flat, value, parts, cuts).reshape(leading)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def chunked_divergence(
+    student_states: torch.Tensor,
+    student_head: Head,
+    teacher_states: torch.Tensor,
+    teacher_head: Head,
+    beta: float,
+    chunk: int = 128,
+    clip: float | None = None,
+) -> torch.Tensor:
+    """`divergence(student_head(student_states), teacher_head(teacher_states), beta, clip)` in chunks, [N, H] -> [N].
+
+    The gradient reaches the student's states, and its head where that is trained; `chunk` is positions at a time.
+    """
+
+    def loss(student_logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            teacher_logits = teacher_head(states)
+        return divergence(student_logits, teacher_logits, beta, clip)
+
+    return chunked(loss, student_states, student_head, teacher_states, chunk=chunk)
+
+
+def chunked_logprobs(states: torch.Tensor, head: Head, ids: torch.Tensor, chunk: int = 128) -> torch.Tensor:
+    """`token_logprobs(head(states), ids)` in chunks, [N, H] and ids [N] -> [N] in nats."""
+    return chunked(token_logprobs, states, head, ids, chunk=chunk)
+
+
+def log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities [N, V], in float32 at least."""
+    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def restrict(logprobs: torch.Tensor, ids: torch.Tensor, outside: Outside) -> torch.Tensor:
+    """Log-probabilities [N, V] at ids [N, K] -> [N, K], or [N, K + 1] with a tail bucket.
+
+    Args:
+        logprobs: of the whole vocabulary.
+        ids: the tokens kept, different ones.
+        outside: `drop` keeps the probabilities as they are (they sum to less than 1), `renormalise` makes them sum to
+            1, `tail` adds one bucket with the probability of all other tokens.
+    """
+    kept = logprobs.gather(-1, ids)
+    if outside == "renormalise":
+        return kept - kept.logsumexp(-1, keepdim=True)
+    if outside == "tail":
+        others = logprobs.scatter(-1, ids, -torch.inf).logsumexp(-1, keepdim=True)
+        return torch.cat([kept, others], dim=-1)
+    return kept
+
+
+def _divergence(log_s: torch.Tensor, log_t: torch.Tensor, beta: float, clip: float | None = None) -> torch.Tensor:
+    """`divergence` of log-probabilities, [N, K] x [N, K] -> [N]."""
+    if not 0 <= beta <= 1:
+        raise ValueError(f"beta must lie in [0, 1], not be {beta}")
+    log_t = log_t.detach()
+    if beta == 0:
+        terms = _kl_terms(log_t, log_s)
+    elif beta == 1:
+        terms = _kl_terms(log_s, log_t)
+    else:
+        mixture = torch.lerp(log_s.exp(), log_t.exp(), beta)
+        # The floor matters only where both are 0, where the logarithm would have no finite gradient.
+        log_m = mixture.clamp(min=torch.finfo(mixture.dtype).tiny).log()
+        terms = beta * _kl_terms(log_t, log_m) + (1 - beta) * _kl_terms(log_s, log_m)
+    return (terms if clip is None else terms.clamp(max=clip)).sum(-1)
+
+
+def _kl_terms(log_p: torch.Tensor, log_q: torch.Tensor, inner: torch.Tensor | None = None) -> torch.Tensor:
+    """p log(p / q) of each entry, 0 where p is 0; `inner` stands for log p inside the logarithm."""
+    p = log_p.exp()
+    return p * ((log_p if inner is None else inner) - log_q).masked_fill(p == 0, 0.0)
+
+
+class _Chunked(torch.autograd.Function):
+    """Values of each chunk, and their gradients to the states, in one pass over the chunks."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, states: torch.Tensor, value: Callable[..., torch.Tensor], parts: list[torch.Tensor], cuts: list[slice]
+    ) -> torch.Tensor:
+        wanted = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(states) if wanted else None
+        values = []
+        for cut in cuts:
+            with torch.set_grad_enabled(wanted):
+                piece = states[cut].detach().requires_grad_(wanted)
+                values.append(value(piece, *(part[cut] for part in parts)))
+            if gradient is not None:
+                [gradient[cut]] = torch.autograd.grad(values[-1], piece, torch.ones_like(values[-1]))
+                values[-1] = values[-1].detach()
+        ctx.save_for_backward(gradient)
+        return torch.cat(values)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
+        [gradient] = ctx.saved_tensors
+        weight = upstream[0].unsqueeze(-1)
+        # A position without weight has no gradient, even where its own is not finite (padding).
+        return torch.where(weight == 0, 0.0, gradient * weight).to(gradient.dtype), None, None, None

@@ -1,0 +1,270 @@
+"""One model under training: base weights, named LoRA adapters on them, and who looks at them how."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from copsd_bench.cachedir import staging_dir
+from copsd_bench.engine.head import Head
+from copsd_bench.engine.kv import features
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores, View
+from copsd_bench.engine.transformers_engine import TransformersEngine
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.models.adapter import check_adapter
+from copsd_bench.models.dtype import checked_device, default_device, default_dtype
+from copsd_bench.models.resolve import ResolvedModel
+from copsd_train.recipe import Recipe
+from copsd_train.recipe_parts import Lora
+from copsd_train.sharding import sharded_copy
+
+BASE_NOTE = "copsd_base.json"
+"""Beside an adapter: the digest of the weights it was trained on. Shapes alone cannot tell two sisters apart."""
+
+
+class CompletionModel(torch.nn.Module):
+    """The model as it is trained: completion positions only reach the LM head.
+
+    All computing with gradients happens inside `forward`, the LM head and the loss too, so that DDP and FSDP can wrap
+    this one module.
+    """
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.model = head.model
+        self.head = head
+
+    def forward(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Sequence[int]],
+        loss: Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], Any],
+    ) -> Any:
+        """`loss(states, head)` of B rows, T the longest completion.
+
+        Args:
+            prompts: one a row.
+            completions: token ids of each row.
+            loss: gets the states [B, T, H] that predict each completion token (rows are padded on the right with
+                states of no meaning) and the LM head, states -> logits in float32.
+        """
+        rows = [[*prompt.ids, *completion[:-1]] for prompt, completion in zip(prompts, completions, strict=True)]
+        width = max(map(len, rows))
+        device = self.head.model.device
+        # Padding on the right is after everything that counts: a causal model does not see it.
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+        states = self.head.states(
+            input_ids=ids, attention_mask=mask, use_cache=False, **features(prompts, self.head.model)
+        )
+        starts = torch.tensor([len(prompt.ids) - 1 for prompt in prompts], device=device)
+        steps = torch.arange(max(map(len, completions)), device=device)
+        positions = (starts.unsqueeze(1) + steps).clamp(max=width - 1)
+        return loss(states.gather(1, positions.unsqueeze(2).expand(-1, -1, states.shape[2])), self.head.logits)
+
+
+class Policy:
+    """Student, teacher and base as views of the same weights (LoRA), or of a trained and a fixed copy (full).
+
+    Args:
+        base: the model on disk.
+        recipe: tuning, adapter size, dtype, device, seed.
+        trained: name of the adapter that is trained; with full tuning, of the weights.
+        adapters: PEFT folders loaded beside it by name; `trained` may be among them, else it starts as a new one.
+        ema: also keep a view `ema`, an average of what is trained.
+        sharded: train a copy that is split over all processes; views stay whole.
+
+    Raises:
+        CopsdError: the device is not there, or an adapter belongs to another base.
+    """
+
+    def __init__(
+        self,
+        base: ResolvedModel,
+        recipe: Recipe,
+        trained: str = "student",
+        adapters: Mapping[str, Path] | None = None,
+        ema: bool = False,
+        sharded: bool = False,
+    ) -> None:
+        adapters = dict(adapters or {})
+        for folder in adapters.values():
+            check_base(folder, base)
+        self.base = base
+        self.trained = trained
+        self.full = recipe.tuning == "full"
+        device = checked_device(recipe.device or default_device())
+        dtype = recipe.dtype or default_dtype(device)
+
+        def load(folders: Mapping[str, Path]) -> TransformersEngine:
+            return TransformersEngine(base.path, folders, dtype, device, trust_remote_code=base.trust_remote_code)
+
+        if self.full:
+            # What is trained cannot be looked at without what was trained: base and teacher need weights of their own.
+            self.engine, fixed = load({}), load(adapters)
+            self.engine.model.requires_grad_(True)
+            self._sides = {name: (fixed, View(adapter=name)) for name in adapters}
+            self._sides |= {"base": (fixed, View()), trained: (self.engine, View())}
+            if ema:
+                self._sides["ema"] = (load({}), View())
+        else:
+            self.engine = load(adapters)
+            names = [trained, "ema"] if ema else [trained]
+            for name in names:
+                if name not in adapters:
+                    torch.manual_seed(recipe.seed)  # student and ema start equal
+                    _add_adapter(self.engine, name, recipe.lora)
+            self.engine.model.set_adapter(trained)
+            self._sides = {name: (self.engine, View(adapter=name)) for name in {*names, *adapters}}
+            self._sides["base"] = (self.engine, View())
+        if recipe.gradient_checkpointing:
+            self.engine.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.model: Any = CompletionModel(self.engine.head)
+        if sharded:
+            self.model = sharded_copy(self.model, "model")
+
+    def generate(
+        self, who: str, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One completion a prompt under a view."""
+        engine, view = self._sides[who]
+        return engine.generate(view, prompts, sampling, seeds)
+
+    def score(
+        self, who: str, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]], entropy: bool = False
+    ) -> list[TokenScores]:
+        """Log-probabilities of given completions under a view; a prompt shared by several is computed once."""
+        engine, view = self._sides[who]
+        return engine.score(view, prompts, completions, entropy)
+
+    def side(self, who: str) -> tuple[TransformersEngine, View]:
+        """The engine and the view of `student`, `teacher`, `ema` or `base`."""
+        return self._sides[who]
+
+    def parameters(self, who: str | None = None) -> dict[str, torch.nn.Parameter]:
+        """Parameters of what is trained, or of the view `ema`, by names that agree between the two."""
+        model = self.model.model if who is None else self._sides[who][0].model
+        if self.full:
+            return dict(model.named_parameters())
+        mark = f".{who or self.trained}."
+        return {n.replace(mark, "."): p for n, p in model.named_parameters() if "lora_" in n and mark in n}
+
+    def mirror(self) -> dict[str, torch.nn.Parameter]:
+        """The whole parameters beside a sharded copy; empty if there is none."""
+        return {} if self.model.model is self.engine.model else self.parameters(self.trained)
+
+    def training(self) -> "_Training":
+        """A context in which the model is in training mode: dropout on adapters only, checkpointing as set."""
+        return _Training(self.model.model)
+
+    def save(self, folder: Path) -> None:
+        """What is trained, as a PEFT folder or (full tuning) as a model folder; complete or not at all."""
+        model = self.engine.model
+        with staging_dir(folder.parent, folder.name) as staging:
+            if self.full:
+                model.save_pretrained(staging)
+                self.engine.tokenizer.save_pretrained(staging)
+            else:
+                _save_adapter(model, self.trained, staging, self.base)
+            replace_folder(staging, folder)
+
+
+class _Training:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __enter__(self) -> Self:
+        self.model.train()
+        for name, module in self.model.named_modules():
+            # Dropout in the base would make the policy differ from the one that sampled.
+            if isinstance(module, torch.nn.Dropout) and "lora_dropout" not in name:
+                module.eval()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.model.eval()
+
+
+def check_base(adapter: Path, base: ResolvedModel) -> None:
+    """Refuse an adapter of another base, by its note of the base's digest where it has one, else by shapes.
+
+    Raises:
+        CopsdError: it does not belong to this base.
+    """
+    check_adapter(adapter, base.path)
+    note = adapter / BASE_NOTE
+    if note.is_file():
+        made_for = json.loads(note.read_text(encoding="utf-8"))
+        if made_for["weights_digest"] != base.weights_digest:
+            raise CopsdError(
+                f"{adapter} is an adapter of another base ({made_for['name']}, other weights); pass the model it was "
+                "trained on as --model.",
+                ExitCode.MODEL,
+            )
+
+
+def merge(base: ResolvedModel, adapter: Path, out: Path) -> None:
+    """The base with an adapter's factors added into its weights, as a model folder.
+
+    Raises:
+        CopsdError: `out` exists, or the adapter belongs to another base.
+    """
+    if out.exists():
+        raise CopsdError(f"{out} exists already; choose a new folder for the merged model.")
+    check_base(adapter, base)
+    from copsd_bench.engine.load import load_model
+    from copsd_bench.models.digest import read_json
+
+    dtype = read_json(base.path / "config.json").get("dtype") or "float32"
+    loaded = load_model(base.path, {"student": adapter}, str(dtype), "cpu", base.trust_remote_code)
+    with staging_dir(out.parent, out.name) as staging:
+        loaded.model.merge_and_unload().save_pretrained(staging)
+        (loaded.processor or loaded.tokenizer).save_pretrained(staging)
+        replace_folder(staging, out)
+
+
+def replace_folder(staging: Path, folder: Path) -> None:
+    """Move a finished folder to its place; an older one there goes away only when the new one is complete."""
+    old = folder.parent / f".old-{folder.name}"
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _add_adapter(engine: TransformersEngine, name: str, lora: Lora) -> None:
+    """A new adapter (its B factor is zero: it changes nothing yet), in the base's dtype."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets,
+        task_type="CAUSAL_LM",
+    )  # fmt: skip
+    try:
+        if isinstance(engine.model, PeftModel):
+            engine.model.add_adapter(name, config, autocast_adapter_dtype=False)
+        else:
+            engine.model = get_peft_model(engine.model, config, name, autocast_adapter_dtype=False)
+            engine.head = Head(engine.model)
+    except ValueError as error:
+        raise CopsdError(f"The adapter {name!r} does not fit this model: {str(error).splitlines()[0]}") from error
+    engine.model.eval()
+
+
+def _save_adapter(model: Any, name: str, folder: Path, base: ResolvedModel) -> None:
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save
+
+    config = model.peft_config[name]
+    config.base_model_name_or_path = base.name
+    config.save_pretrained(str(folder))
+    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    state = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    # Written by Python, so that a full disk is an OSError here too.
+    (folder / "adapter_model.safetensors").write_bytes(save(state, {"format": "pt"}))
+    note = {"name": base.name, "weights_digest": base.weights_digest}
+    (folder / BASE_NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,84 @@
+"""A recipe: the stages corpus -> sft -> distill with every number they need. Unknown keys are errors.
+
+Each method is a composition of a corpus, a teacher view, a signal and an advantage; the YAML files in `recipes/` quote
+the source of every default.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from copsd_train.corpora.cross_sft import CrossSftConfig
+from copsd_train.distill_recipe import Distill
+from copsd_train.recipe_parts import Checkpoints, Lora, MonitorSettings, Section, Sft
+
+
+class Recipe(Section):
+    """A system: up to three stages, run in the order of their fields.
+
+    Attributes:
+        name, about: for people.
+        seed: of everything random.
+        dtype, device: empty chooses by hardware.
+        tuning: `lora`, or `full` (the student is a copy of all weights).
+        lora: of every adapter trained.
+        gradient_checkpointing: recompute activations in the backward pass to save memory.
+        prompts: files of PromptRow; none takes the packaged corpus.
+        allow_overlap: train on prompts that a benchmark on this machine has too.
+        corpus: the Cross-SFT corpus (`corpora/cross_sft.py`), made of the recipe's prompts with its seed.
+        sft, distill: the other stages; an absent one is skipped.
+        monitor, checkpoints: see there.
+        samples: rollouts of each step that go into samples.jsonl.
+    """
+
+    name: str
+    about: str
+    seed: int = 0
+    dtype: Literal["", "bfloat16", "float32"] = ""
+    device: str = ""
+    tuning: Literal["lora", "full"] = "lora"
+    lora: Lora
+    gradient_checkpointing: bool = True
+    prompts: list[str] = Field(default=[])
+    allow_overlap: bool = False
+    corpus: CrossSftConfig | None = None
+    sft: Sft | None = None
+    distill: Distill | None = None
+    monitor: MonitorSettings = MonitorSettings()
+    checkpoints: Checkpoints = Checkpoints()
+    samples: int = Field(default=64, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.sft is None and self.distill is None:
+            raise ValueError("a recipe trains something: give it an sft or a distill stage")
+        if self.corpus is not None and (self.corpus.prompts or self.corpus.seed or self.corpus.allow_overlap):
+            raise ValueError("prompts, seed and allow_overlap of the corpus are the recipe's own: set them there")
+        if self.corpus is not None and (self.sft is None or self.sft.data != "corpus"):
+            raise ValueError("the corpus stage builds what sft reads: set sft.data: corpus")
+        if self.sft is not None and self.sft.data == "corpus" and self.corpus is None:
+            raise ValueError("sft.data is corpus, but there is no corpus stage; name a file")
+        if self.tuning == "full" and self.sft is not None and self.sft.adapter == "teacher":
+            raise ValueError("a teacher is trained as an adapter; use tuning: lora, or give its folder as teacher.path")
+        if self.tuning == "full" and self.distill is not None and self.distill.rollout.engine == "vllm":
+            raise ValueError("vllm takes the student as an adapter at every step; use tuning: lora")
+        if self.sft is not None and self.sft.adapter == "student" and self.distill is not None:
+            raise ValueError("distill starts the student from the base model; train the teacher in sft instead")
+        if self.distill is not None and self.distill.teacher.adapter == "teacher":
+            trained = self.sft is not None and self.sft.adapter == "teacher"
+            if trained == (self.distill.teacher.path is not None):
+                raise ValueError("teacher.adapter teacher needs an sft stage with adapter: teacher, or a teacher.path")
+        return self
+
+    @property
+    def prompt_config(self) -> CrossSftConfig:
+        """Which prompts all stages use, and how the corpus is made of them."""
+        files = [Path(name) for name in self.prompts]
+        common = {"prompts": files, "seed": self.seed, "allow_overlap": self.allow_overlap}
+        return (self.corpus or CrossSftConfig()).model_copy(update=common)
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the stages, in the order they run."""
+        return [name for name in ("corpus", "sft", "distill") if getattr(self, name) is not None]
