@@ -95,6 +95,15 @@ def test_inspect_finds_tasks_provider_and_packaged_data(installed: Path, smollm2
     assert content["samples"][0]["output"]["usage"]["output_tokens"] in range(1, 5)
 
 
+def test_pages_are_made_away_from_the_repository(installed: Path) -> None:
+    """Templates, style sheet and the figures of papers are in the wheel."""
+    command = installed / "venv" / "bin" / "copsd-bench"
+    run([command, "report", *sorted((ROOT / "results" / "mini").glob("*.json"))], installed)
+    assert "<svg" in (installed / "report.html").read_text()
+    run([command, "leaderboard", ROOT / "results" / "mini", "--html", "board.html"], installed)
+    assert "arXiv:2606.03089" in (installed / "board.html").read_text()
+
+
 def test_the_core_needs_no_model_library(installed: Path) -> None:
     """Listing, planning with an API model and reading records work without the extra `hf`."""
     blocked = ["torch", "transformers", "peft", "accelerate", "safetensors", "lm_eval", "nltk", "datasets"]

@@ -20,7 +20,8 @@ class Judged:
     Attributes:
         state: healthy, contracting, collapsed or undecided.
         reasons: why, in words and numbers.
-        further: what else the gate found that is no sign of a collapse, and what a reader must know.
+        gate: the gate's outcome, which also looks at what is no collapse (`regression (instability)`).
+        notes: what a reader must know.
         grid: the findings that did not pass.
     """
 
@@ -28,7 +29,8 @@ class Judged:
     base: Side
     state: str
     reasons: list[str]
-    further: list[str]
+    gate: str
+    notes: list[str]
     grid: Grid
 
 
@@ -65,7 +67,6 @@ def _bases(side: Side) -> list[tuple[Side, list[TaskRecord]]]:
 def _judged(side: Side, base: Side, result: GateResult) -> Judged:
     parts = gate_parts(result)
     grid = next((part for part in parts if isinstance(part, Grid)), Grid("Findings", []))
+    symptoms = f" ({', '.join(result.symptoms)})" if result.symptoms else ""
     found = result.collapse
-    other = [symptom for symptom in result.symptoms if symptom in ("ability", "compliance", "instability")]
-    further = [f"The gate also reports: {', '.join(other)}."] if other else []
-    return Judged(side, base, found.state, found.reasons, [*further, *result.notes], grid)
+    return Judged(side, base, found.state, found.reasons, f"{result.verdict}{symptoms}", result.notes, grid)
