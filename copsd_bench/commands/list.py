@@ -21,7 +21,7 @@ def list_all() -> None:
         if info.pin:
             pin = pin_named(info.pin)
             here = all(local(pin, file) is not None for file in pin.files.values())
-            size, licence, state = str(pin.file("test").count), pin.licence, "here" if here else "to fetch"
+            size, licence, state = str(pin.size or "?"), pin.licence, "here" if here else "to fetch"
         else:
             from copsd_bench.benchmarks.mini_items import load_mini_items
 

@@ -95,7 +95,7 @@ def locate(pin: Pin, file_name: str) -> Located:
 
 def download_path(pin: Pin, file: SourceFile) -> Path:
     """Where a download is kept; its digest is part of the path, so that another pin is another file."""
-    return cache_dir() / "data" / pin.name / file.sha256[:12] / Path(file.mirror).name
+    return cache_dir() / "data" / pin.name / (file.sha256[:12] or "unpinned") / Path(file.mirror).name
 
 
 def online(pin: Pin, file: SourceFile) -> Source | None:
@@ -117,7 +117,8 @@ def _from_hub(pin: Pin, file: SourceFile) -> Located | None:
     paths = tuple(sorted(folder.glob(file.hub_file)))
     if not paths:
         raise CopsdError(f"the hub's {pin.hub.repo} has no {file.hub_file}", ExitCode.DATA)
-    return Located("hub", paths, pin.hub.revision, file.hub_sha256)
+    # A snapshot's folder is named by its commit: for a pin on `main` it tells which one this is.
+    return Located("hub", paths, folder.name, file.hub_sha256)
 
 
 def _from_github(pin: Pin, file: SourceFile) -> Located | None:
