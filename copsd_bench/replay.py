@@ -10,6 +10,7 @@ from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, Generat
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from copsd_bench.benchmarks.panel_scorer import RECALLED
+from copsd_bench.benchmarks.task import KEY
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import judge_argument
@@ -68,6 +69,8 @@ def plan_responses(task: str, responses: Path, name: str, judge: str | None, out
     config = RunConfig(model=name, task=[task], judge=judge, out=out, display=display)
     check_judge(config, [task])
     built = make_task(task, judge_argument(judge))
+    if (built.metadata or {})[KEY]["needs"]:
+        raise CopsdError(f"Task {task} compares log-likelihoods; recorded texts cannot be scored on it.")
     ids = {sample_input(sample): str(sample.id) for sample in built.dataset}
     answers = read_responses(responses, ids, task)
     kept = [sample for sample in built.dataset if str(sample.id) in answers]

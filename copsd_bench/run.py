@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copsd_bench.benchmarks.task import KEY
 from copsd_bench.benchmarks.respond import BY_CATEGORY, NO_CONSTITUTION, context_named
 from copsd_bench.config import RunConfig
 from copsd_bench.constitution import constitution_names
@@ -79,6 +80,7 @@ def plan(config: RunConfig) -> Plan:
 
         tasks.append(prompts(file=str(config.prompts), **common))
     spec, model = find_model(config)
+    _check_needs(tasks, spec)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
     notes = [SERVER_NOTE] if model.engine == "server" else []
@@ -195,6 +197,15 @@ def _constitution(config: RunConfig) -> ConstitutionInfo:
         digest=hashlib.sha256("\0".join(context.text for context in contexts).encode()).hexdigest(),
         placement=contexts[0].placement,
     )
+
+
+def _check_needs(tasks: "list[Task]", spec: EngineSpec | None) -> None:
+    for task in tasks:
+        needs = (task.metadata or {}).get(KEY, {}).get("needs", [])
+        if "score" in needs and (spec is None or spec.engine != "transformers"):
+            raise CopsdError(
+                f"Task {task.name} compares log-likelihoods, which only a local model on the engine transformers gives."
+            )
 
 
 def _check_token_limit(config: RunConfig, tasks: "list[Task]", spec: EngineSpec) -> None:

@@ -57,6 +57,15 @@ SUITES: dict[str, tuple[str, ...]] = {
 }
 
 
+BRIDGE = "lm_eval/"
+"""Before a name of lm-eval: its tasks, groups and tags are tasks too; `lm_eval/NAME@5` sets the worked examples."""
+
+
+def judges_of(name: str) -> tuple[str, ...]:
+    """Names a task accepts for `--judge`; none for what needs no judge."""
+    return () if name.startswith(BRIDGE) else TASKS[name].judges
+
+
 def tasks_of(suite: str | None, tasks: Sequence[str]) -> list[str]:
     """Names of the tasks to run, in order and without repeats.
 
@@ -69,7 +78,7 @@ def tasks_of(suite: str | None, tasks: Sequence[str]) -> list[str]:
             raise unknown_name("suite", suite, SUITES)
         names += SUITES[suite]
     for name in tasks:
-        if name not in TASKS:
+        if not name.startswith(BRIDGE) and name not in TASKS:
             raise unknown_name("task", name, TASKS)
         names.append(name)
     return list(dict.fromkeys(names))
@@ -79,13 +88,15 @@ def make_task(name: str, judge: str | None = None, **arguments: Any) -> "Task":
     """Build a task by name.
 
     Args:
-        name: a key of `TASKS`.
+        name: a key of `TASKS`, or a name of lm-eval after `lm_eval/`.
         judge: `refusal`, or `grader` for a model in the role `grader`; tasks without judging ignore it.
         arguments: further arguments of the task function (`constitution`, `seed`).
 
     Raises:
-        CopsdError: its data is missing or altered, or an extra is not installed.
+        CopsdError: its data is missing or altered, an extra is not installed, or lm-eval has no such task.
     """
+    if name.startswith(BRIDGE):
+        return _bridged(name.removeprefix(BRIDGE), **arguments)
     info = TASKS[name]
     module = importlib.import_module(f"copsd_bench.benchmarks.{info.module}")
     if judge is not None and info.judges:
@@ -93,4 +104,14 @@ def make_task(name: str, judge: str | None = None, **arguments: Any) -> "Task":
             raise CopsdError(f"Task {name} takes the judges {', '.join(info.judges)}, not {judge!r}.")
         arguments["judge"] = judge
     built: Task = getattr(module, info.module.rpartition(".")[2])(**arguments)
+    return built
+
+
+def _bridged(name: str, **arguments: Any) -> "Task":
+    from copsd_bench.benchmarks.bridge.task import lm_eval
+
+    name, at, shots = name.partition("@")
+    if at and not shots.isdecimal():
+        raise CopsdError(f"{BRIDGE}{name}@{shots}: after @ comes the number of worked examples, e.g. @5.")
+    built: Task = lm_eval(name, int(shots) if at else None, **arguments)
     return built

@@ -11,7 +11,7 @@ from copsd_bench.judges.registry import JUDGES
 from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ModelInfo
-from copsd_bench.suites import TASKS
+from copsd_bench.suites import TASKS, judges_of
 
 if TYPE_CHECKING:
     from copsd_bench.run import Plan
@@ -95,7 +95,7 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
         raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
     if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
         raise CopsdError(f"The judge {judge} is the model under test; choose another judge.")
-    if not any("grader" in TASKS[name].judges for name in tasks):
+    if not any("grader" in judges_of(name) for name in tasks):
         graded = ", ".join(name for name, info in TASKS.items() if "grader" in info.judges)
         raise CopsdError(f"None of these tasks is graded by a model; leave --judge {judge} out (graded: {graded}).")
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from copsd_bench.benchmarks.panel_scorer import panel
 from copsd_bench.benchmarks.respond import respond
+from copsd_bench.engine.protocol import Capability
 from copsd_bench.judges.registry import get_judge
 from copsd_bench.records.schema import DatasetInfo, Group
 
@@ -52,6 +53,7 @@ class TaskSpec(BaseModel):
         judges: judge id by the score it gives; `build_task` adds the panel's where no score has it.
         constitution: the context mode of the run.
         notes: sentences a reader of the number must know.
+        needs: what an engine must be able to do beside generating (`score`); an API cannot.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -62,6 +64,7 @@ class TaskSpec(BaseModel):
     judges: dict[str, str] = {}
     constitution: str = "none"
     notes: list[str] = []
+    needs: list[Capability] = []
 
 
 def build_task(
@@ -73,6 +76,8 @@ def build_task(
     config: GenerateConfig,
     seed: int = 0,
     before: Sequence[Solver] = (),
+    solver: Solver | None = None,
+    sandbox: str | None = None,
 ) -> Task:
     """An Inspect task with the panel beside its scores and its strata interleaved, so that any limit is balanced.
 
@@ -85,8 +90,10 @@ def build_task(
         config: token limit and temperature.
         seed: of the samples' random streams.
         before: solvers before the answer (prompt templates, few-shot messages).
+        solver: gives the answer instead of `respond`.
+        sandbox: Inspect sandbox the scorers need.
     """
-    answer = respond(spec.constitution, seed)
+    answer = solver or respond(spec.constitution, seed)
     offline = get_judge("refusal").id
     if offline not in spec.judges.values():
         # The panel's refusals rest on a judge too: records of another version of it do not compare.
@@ -99,6 +106,7 @@ def build_task(
         solver=chain(*before, answer) if before else answer,
         scorer=[*scorers, panel()],
         config=config,
+        sandbox=sandbox,
         metadata={KEY: spec.model_dump(mode="json")},
     )
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from copsd_bench.engine.decode import Row
-from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.transformers_engine import TransformersEngine
 
@@ -39,6 +39,15 @@ class Request:
             self.future.set_result(completion)
 
 
+@dataclass(eq=False)
+class ScoreRequest:
+    """Completions that wait for their scores; together in one forward pass, so that a shared prompt is read once."""
+
+    prompts: Sequence[Prompt]
+    completions: Sequence[Sequence[int]]
+    future: "Future[list[TokenScores]]" = field(default_factory=Future)
+
+
 class Worker:
     """Decodes requests of one view on a daemon thread, so that Ctrl-C waits for one token at most.
 
@@ -52,8 +61,9 @@ class Worker:
         self.engine = engine
         self.view = view
         self.identity = identity
-        self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Request | ScoreRequest] = queue.SimpleQueue()
         self._waiting: list[Request] = []
+        self._to_score: list[ScoreRequest] = []
         self._running: list[Request] = []
         self._idle = threading.Event()
         self._closed = False
@@ -67,10 +77,21 @@ class Worker:
         self._inbox.put(request)
         return request.future
 
+    def submit_scores(
+        self, prompts: Sequence[tuple[int, ...]], completions: Sequence[tuple[int, ...]]
+    ) -> "Future[list[TokenScores]]":
+        """Hand over token ids of completions and of their prompts; the future's result are their scores in order.
+
+        Requests that wait together are scored together; scoring waits for the batch that is decoding.
+        """
+        request = ScoreRequest([Prompt(ids=tuple(ids)) for ids in prompts], completions)
+        self._inbox.put(request)
+        return request.future
+
     def close(self) -> None:
         """Drop all requests and wait for the forward pass under way: a thread that dies inside torch aborts Python."""
         self._closed = True
-        for request in [*self._waiting, *self._running]:
+        for request in [*self._waiting, *self._running, *self._to_score]:
             request.future.cancel()
         self._idle.wait(CLOSE_SECONDS)
 
@@ -79,29 +100,51 @@ class Worker:
             self._idle.set()
             request = self._inbox.get()
             self._idle.clear()
-            self._waiting.append(request)
+            self._sort(request)
             self._gather()
             try:
-                self.engine.decode(self.view, self._pull)
+                while (self._waiting or self._to_score) and not self._closed:
+                    self._score()
+                    self.engine.decode(self.view, self._pull)
             except BaseException as error:  # handed to every waiting caller: a thread has nobody else to tell
-                for request in [*self._running, *self._waiting]:
+                for request in [*self._running, *self._waiting, *self._to_score]:
                     with suppress(InvalidStateError):  # done or cancelled meanwhile
                         request.future.set_exception(error)
                 self._waiting.clear()
+                self._to_score.clear()
             self._running.clear()
+
+    def _sort(self, request: Request | ScoreRequest) -> None:
+        if isinstance(request, ScoreRequest):
+            self._to_score.append(request)
+        else:
+            self._waiting.append(request)
+
+    def _score(self) -> None:
+        """Score what waits for it, all together."""
+        requests = [request for request in self._to_score if not request.future.cancelled()]
+        if requests:
+            prompts = [prompt for request in requests for prompt in request.prompts]
+            completions = [ids for request in requests for ids in request.completions]
+            scores = iter(self.engine.score(self.view, prompts, completions))
+            for request in requests:
+                own = [next(scores) for _ in request.completions]
+                with suppress(InvalidStateError):  # cancelled meanwhile
+                    request.future.set_result(own)
+        self._to_score.clear()
 
     def _gather(self) -> None:
         deadline = time.monotonic() + GATHER_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             try:
-                self._waiting.append(self._inbox.get(timeout=left))
+                self._sort(self._inbox.get(timeout=left))
             except queue.Empty:
                 return
             deadline = time.monotonic() + GATHER_SECONDS
 
     def _pull(self, free: int) -> Sequence[Row]:
         while not self._inbox.empty():
-            self._waiting.append(self._inbox.get())
+            self._sort(self._inbox.get())
         if self._closed:
             return []
         self._running = [request for request in self._running if not request.future.done()]
