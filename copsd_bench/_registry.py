@@ -1,18 +1,19 @@
 """What Inspect finds through the entry point `copsd_bench`: the model provider and the tasks."""
 
+from importlib import import_module
 from pathlib import Path
 
 from inspect_ai import task
 from inspect_ai.model import ModelAPI, modelapi
 
-from copsd_bench.benchmarks.mini import mini
+from copsd_bench.benchmarks.bridge.task import lm_eval
 from copsd_bench.benchmarks.prompts import prompts
-from copsd_bench.benchmarks.text.gsm8k import gsm8k
-from copsd_bench.benchmarks.text.ifeval import ifeval
-from copsd_bench.benchmarks.text.strongreject import strongreject
-from copsd_bench.benchmarks.text.xstest import xstest
+from copsd_bench.suites import TASKS
 
-__all__ = ["copsd", "gsm8k", "ifeval", "mini", "prompts", "strongreject", "xstest"]
+BENCHMARKS = {
+    name: getattr(import_module(f"copsd_bench.benchmarks.{info.module}"), name) for name, info in TASKS.items()
+} | {"prompts": prompts, "lm_eval": lm_eval}
+globals().update(BENCHMARKS)
 
 
 @modelapi(name="copsd")
@@ -26,5 +27,5 @@ def copsd() -> type[ModelAPI]:
 if "site-packages" not in Path(__file__).parts:
     # Inspect puts a package's name before its tasks when it finds a distribution of that name or the code below
     # site-packages; from a checkout (`pip install -e .`, distribution `copsd`) it finds neither.
-    for benchmark in (gsm8k, ifeval, mini, prompts, strongreject, xstest):
-        task(name=f"copsd_bench/{benchmark.__name__}")(benchmark)
+    for name, benchmark in BENCHMARKS.items():
+        task(name=f"copsd_bench/{name}")(benchmark)

@@ -74,7 +74,7 @@ def plan(config: RunConfig) -> Plan:
     check_judge(config, names)
     judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
-    tasks = [make_task(name, judge, **common) for name in names]
+    tasks = [make_task(name, judge, config.unsafe_local_exec, **common) for name in names]
     if config.prompts is not None:
         from copsd_bench.benchmarks.prompts import prompts
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
-from copsd_bench.judges.registry import JUDGES
+from copsd_bench.judges.registry import JUDGES, split_judge
 from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ModelInfo
@@ -87,9 +87,9 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
     Raises:
         CopsdError: as said above.
     """
-    judge = config.judge
-    if judge is None or judge in JUDGES:
+    if config.judge is None or config.judge in JUDGES:
         return
+    judge = split_judge(config.judge)[1]
     if not is_inspect_model(judge) and not judge.startswith("copsd/"):
         error = unknown_name("judge", judge, JUDGES)
         raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
@@ -114,7 +114,7 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     graded = config.judge is not None and config.judge not in JUDGES
-    return model, {"grader": provider_model(str(config.judge))} if graded else None
+    return model, {"grader": provider_model(split_judge(str(config.judge))[1])} if graded else None
 
 
 def connections(planned: "Plan", model: Any) -> int | None:

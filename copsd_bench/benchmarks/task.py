@@ -77,7 +77,7 @@ def build_task(
     seed: int = 0,
     before: Sequence[Solver] = (),
     solver: Solver | None = None,
-    sandbox: str | None = None,
+    sandbox: tuple[str, str] | None = None,
 ) -> Task:
     """An Inspect task with the panel beside its scores and its strata interleaved, so that any limit is balanced.
 

@@ -1,6 +1,7 @@
 """The hub's data sets that lm-eval's tasks name, from pinned files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from copsd_bench.sources.loader import Loaded, load_records
 
@@ -33,6 +34,15 @@ def _gsm8k(name: str) -> Splits:
     return {split: load_records("gsm8k", split) for split in ("test", "train")}
 
 
+def _math(name: str) -> Splits:
+    """lm-eval takes MATH by subject, from a repository that holds the same problems as the pinned one."""
+    loaded = load_records("math")
+    chosen = [
+        record for record in loaded.records if record["type"].lower().replace(" & ", "_and_").replace(" ", "_") == name
+    ]
+    return {"test": replace(loaded, records=chosen)}
+
+
 _PINNED: dict[tuple[str, str | None], Callable[[str], Splits]] = {
     ("openai/gsm8k", "main"): _gsm8k,
     ("HuggingFaceH4/MATH-500", "default"): _split("test", "math500"),
@@ -41,5 +51,6 @@ _PINNED: dict[tuple[str, str | None], Callable[[str], Splits]] = {
 }
 _PINNED_CONFIGURATIONS: dict[str, Callable[[str], Splits]] = {
     "cais/mmlu": _mmlu,
+    "EleutherAI/hendrycks_math": _math,
     "SaylorTwift/bbh": lambda name: {"test": load_records("bbh", f"test/{name}")},
 }

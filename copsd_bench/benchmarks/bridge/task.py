@@ -40,9 +40,21 @@ def lm_eval(name: str, fewshot: int | None = None, constitution: str = "none", s
 
 
 def bridge_task(
-    title: str, name: str, fewshot: int | None, constitution: str, seed: int, max_tokens: int | None = None
+    title: str,
+    name: str,
+    fewshot: int | None,
+    constitution: str,
+    seed: int,
+    max_tokens: int | None = None,
+    primary: str | None = None,
 ) -> Task:
-    """An lm-eval name as a task under a title of ours; `max_tokens` replaces lm-eval's limit.
+    """An lm-eval name as a task under a title of ours.
+
+    Args:
+        title: the task's name.
+        name, fewshot, constitution, seed: see `lm_eval`.
+        max_tokens: replaces lm-eval's limit.
+        primary: the metric that stands for the task; lm-eval's first if None.
 
     Raises:
         CopsdError: as `bridged`; a constitution for a task that compares log-likelihoods.
@@ -58,7 +70,7 @@ def bridge_task(
     spec = TaskSpec(
         dataset=dataset_info(asked),
         metrics=metrics,
-        primary=metrics[0].name,
+        primary=primary or metrics[0].name,
         constitution=constitution,
         notes=[f"lm-eval's {', '.join(asked.dropped)} is no mean over items and is left out"] if asked.dropped else [],
         needs=[] if generates else ["score"],

@@ -1,0 +1,27 @@
+"""WildGuardTest (Han et al. 2024, arXiv 2406.18495): prompts that people labelled for harm, plain and adversarial."""
+
+from inspect_ai import Task, task
+
+from copsd_bench.benchmarks.safety import requests, safety_task
+from copsd_bench.sources.loader import load_records
+
+VERSION = "1"
+
+
+@task
+def wildguardtest(judge: str = "refusal", constitution: str = "none", seed: int = 0) -> Task:
+    """Refusal of prompts labelled harmful and over-refusal of the others; 512 tokens, greedy.
+
+    Args:
+        judge: `refusal` (offline), `grader` (the rubric `strongreject` by the model role `grader`), or another judge's name.
+        constitution: context the model sees (`none`, a name, a file).
+        seed: of the samples' random streams.
+    """
+    loaded = load_records("wildguardtest")
+    samples = requests(
+        "wildguardtest",
+        [record["prompt"] for record in loaded.records],
+        ["harmful" if record["prompt_harm_label"] == "harmful" else "benign" for record in loaded.records],
+        [record["subcategory"] or "" for record in loaded.records],
+    )
+    return safety_task("wildguardtest", VERSION, loaded, samples, judge, "strongreject", constitution, seed)
