@@ -86,8 +86,12 @@ def locate(pin: Pin, file_name: str) -> Located:
         else:
             if found is not None:
                 return found
+    gate = ""
+    if pin.hub is not None and pin.hub.gated:
+        page = f"https://huggingface.co/datasets/{pin.hub.repo}"
+        gate = f"; it is gated, so accept its terms at {page} and set HF_TOKEN to a token of that account"
     raise CopsdError(
-        f"{pin.title} ({file_name}) is not at hand: {'; '.join(tried)}; to mirror it, put the file at "
+        f"{pin.title} ({file_name}) is not at hand: {'; '.join(tried)}{gate}; to mirror it, put the file at "
         f"FOLDER/{file.mirror} and set COPSD_DATA_DIR=FOLDER.",
         ExitCode.DATA,
     )
