@@ -9,7 +9,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, GenerateConfig, ModelOutput, ModelUsage
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from copsd_bench.benchmarks.panel_scorer import RECALLED
+from copsd_bench.benchmarks.answer import RECALLED
 from copsd_bench.benchmarks.task import KEY
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError, ExitCode

@@ -23,6 +23,9 @@ class TaskInfo:
         pin: its data in `copsd_bench/sources/pins.yaml`; empty if it is packaged or given.
         judges: what it accepts for `--judge`; empty if nothing is judged.
         runs_code: it executes what the model wrote.
+        reference: it measures the model against a reference, on rollouts.
+        options: further settings of a run that it takes.
+        white_box: it needs the token distributions of both, from the engine `transformers`.
     """
 
     module: str
@@ -32,6 +35,9 @@ class TaskInfo:
     pin: str = ""
     judges: tuple[str, ...] = ()
     runs_code: bool = False
+    reference: bool = False
+    options: tuple[str, ...] = ()
+    white_box: bool = False
 
 
 GRADED = ("refusal", "grader", "format")
@@ -47,13 +53,20 @@ def _general(name: str, title: str, metric: str = "accuracy", runs_code: bool = 
     return TaskInfo(f"text.{name}", title, "general", metric, name, runs_code=runs_code)
 
 
+def _collapse(name: str, title: str, metric: str, options: tuple[str, ...] = (), **more: Any) -> TaskInfo:
+    options = ("reference", "rollouts", *options)
+    return TaskInfo(f"collapse.{name}", title, "both", metric, reference=True, options=options, **more)
+
+
 TASKS: dict[str, TaskInfo] = {
     "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "appropriate"),
     "harmbench": _safety("harmbench", "refusal of harmful behaviours, alone or in context"),
     "strongreject": TaskInfo(
         "text.strongreject", "useful answers to forbidden requests", "safety", "strongreject", "strongreject", _OWN
     ),
-    "jailbreakbench": _safety("jailbreakbench", "refusal of harmful requests, not of their benign twins", "appropriate"),
+    "jailbreakbench": _safety(
+        "jailbreakbench", "refusal of harmful requests, not of their benign twins", "appropriate"
+    ),
     "do_not_answer": _safety("do_not_answer", "refusal of risky questions, by risk area"),
     "xstest": TaskInfo(
         "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", _OWN
@@ -84,6 +97,20 @@ TASKS: dict[str, TaskInfo] = {
     "mmlu_pro": _general("mmlu_pro", "harder exam questions, ten choices"),
     "gpqa_diamond": _general("gpqa_diamond", "science questions beyond search engines"),
     "mbpp": _general("mbpp", "short Python tasks, checked by assertions", "pass@1", runs_code=True),
+    "length_collapse": _collapse("length_collapse", "length against the reference's answers", "length_ratio"),
+    "refusal_collapse": _collapse("refusal_collapse", "refusal of harmful requests minus of benign twins", "balance"),
+    "kl_direction": _collapse(
+        "kl_direction", "divergence from the reference, both ways", "mode_seeking", white_box=True
+    ),
+    "diversity_collapse": _collapse(
+        "diversity_collapse", "differences between answers to a prompt", "diversity", options=("embedding_model",)
+    ),
+    "copying": _collapse("copying", "overlap of constitution and answers", "jaccard"),
+    "leakage": _collapse("leakage", "length that moves with refusal", "leakage_slope"),
+    "pairwise_help": _collapse("pairwise_help", "helpfulness against the reference", "win_rate", judges=("grader",)),
+    "pairwise_harmless": _collapse(
+        "pairwise_harmless", "harmlessness against the reference", "win_rate", judges=("grader",)
+    ),
 }
 """Tasks with a name. `prompts` is built from a user's file and therefore not among them."""
 
@@ -98,15 +125,16 @@ SUITES: dict[str, tuple[str, ...]] = {
         *("mmlu", "gsm8k", "math", "humaneval"),
     ),
     "shard": ("do_not_answer", "linguasafe"),
+    "collapse": tuple(name for name, info in TASKS.items() if info.reference),
 }
 
 BRIDGE = "lm_eval/"
 """Before a name of lm-eval: its tasks, groups and tags are tasks too; `lm_eval/NAME@5` sets the worked examples."""
 
 
-def judges_of(name: str) -> tuple[str, ...]:
-    """Names a task accepts for `--judge`; none for what needs no judge."""
-    return () if name.startswith(BRIDGE) else TASKS[name].judges
+def task_info(name: str) -> TaskInfo:
+    """What is known of a task before it is built."""
+    return TaskInfo("bridge.task", name, "general", "") if name.startswith(BRIDGE) else TASKS[name]
 
 
 def tasks_of(suite: str | None, tasks: Sequence[str]) -> list[str]:
@@ -149,8 +177,8 @@ def make_task(name: str, judge: str | None = None, unsafe_local_exec: bool = Fal
 
         arguments["sandbox"] = where_to_run(unsafe_local_exec)
     if judge is not None and info.judges:
-        if judge not in _OWN and "format" not in info.judges:
-            raise CopsdError(f"Task {name} takes --judge refusal or a model, by its own rubric; not the judge {judge}.")
+        if judge not in info.judges and (judge in _OWN or "format" not in info.judges):
+            raise CopsdError(f"Task {name} takes the judges {', '.join(info.judges)}, not {judge!r}.")
         arguments["judge"] = judge
     built: Task = getattr(module, info.module.rpartition(".")[2])(**arguments)
     return built

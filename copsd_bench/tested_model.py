@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from copsd_bench.benchmarks.collapse.reference import ROLE
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
@@ -11,7 +12,7 @@ from copsd_bench.judges.registry import JUDGES, split_judge
 from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ModelInfo
-from copsd_bench.suites import TASKS, judges_of
+from copsd_bench.suites import TASKS, task_info
 
 if TYPE_CHECKING:
     from copsd_bench.run import Plan
@@ -95,7 +96,7 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
         raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
     if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
         raise CopsdError(f"The judge {judge} is the model under test; choose another judge.")
-    if not any("grader" in judges_of(name) for name in tasks):
+    if not any("grader" in task_info(name).judges for name in tasks):
         graded = ", ".join(name for name, info in TASKS.items() if "grader" in info.judges)
         raise CopsdError(f"None of these tasks is graded by a model; leave --judge {judge} out (graded: {graded}).")
 
@@ -113,8 +114,18 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
         model = provider_model(config.model, config.base_url)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
-    graded = config.judge is not None and config.judge not in JUDGES
-    return model, {"grader": provider_model(split_judge(str(config.judge))[1])} if graded else None
+    roles: dict[str, Any] = {}
+    if config.judge is not None and config.judge not in JUDGES:
+        roles["grader"] = provider_model(split_judge(config.judge)[1])
+    reference = planned.reference
+    if reference is not None and not reference.shared:
+        spec = reference.spec
+        roles[ROLE] = (
+            provider_model(reference.info.name)
+            if spec is None
+            else get_model(f"copsd/{spec.model}", **spec.model_args())
+        )
+    return model, roles or None
 
 
 def connections(planned: "Plan", model: Any) -> int | None:

@@ -1,5 +1,7 @@
 """A model's verdict on each answer, as an Inspect scorer."""
 
+from typing import Any
+
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
@@ -12,6 +14,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
 from copsd_bench.collapse.text import empty
+from copsd_bench.engine.provider import JUDGED, RAW
 from copsd_bench.judges.formats import Case, JudgeFormat, Message, format_named
 from copsd_bench.judges.protocol import Unscored
 
@@ -50,12 +53,7 @@ def model_verdict(name: str) -> Scorer:
 async def reply_of(grader: Model, asked: JudgeFormat, messages: list[Message]) -> str:
     """What the judge says, greedily."""
     sent: list[ChatMessage] = [_MESSAGES[message["role"]](content=message["content"]) for message in messages]
-    wrapping = {
-        **({"closed_turn": True} if asked.closed else {}),
-        **({"raw_text": True} if messages[0]["role"] == "raw" else {}),
-        **({"template": asked.template} if asked.template else {}),
-    }
-    config = GenerateConfig(
-        temperature=0, max_tokens=asked.max_tokens, **({"extra_body": wrapping} if wrapping else {})
-    )
+    wrapping: Any = RAW if messages[0]["role"] == "raw" else asked.template if asked.closed else None
+    extra = None if wrapping is None else {JUDGED: wrapping}
+    config = GenerateConfig(temperature=0, max_tokens=asked.max_tokens, extra_body=extra)
     return str((await grader.generate(sent, config=config)).completion)

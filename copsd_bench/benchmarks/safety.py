@@ -70,7 +70,7 @@ def safety_task(
         max_tokens: of an answer.
         notes: for the record.
     """
-    groups = {str((sample.metadata or {})["group"]) for sample in samples}
+    groups: set[Group] = {(sample.metadata or {})["group"] for sample in samples}
     metrics = [REFUSED_HARMFUL] if "harmful" in groups else []
     metrics += [REFUSED_BENIGN] if "benign" in groups else []
     if len(groups) > 1:
@@ -94,7 +94,7 @@ def safety_task(
     return build_task(name, version, samples, spec, scorers, config, seed)
 
 
-def _metrics(score: str, lower_is_better: bool, groups: Sequence[str]) -> list[MetricSpec]:
+def _metrics(score: str, lower_is_better: bool, groups: Sequence[Group]) -> list[MetricSpec]:
     return [
         MetricSpec(name=f"{score}/{g}", score=score, groups=[g], unit="score", lower_is_better=lower_is_better)
         for g in groups

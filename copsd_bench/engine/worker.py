@@ -51,6 +51,9 @@ class ScoreRequest:
 class Worker:
     """Decodes requests of one view on a daemon thread, so that Ctrl-C waits for one token at most.
 
+    Workers of several views may share an engine. They take turns in the order they asked: while another one waits, a
+    turn takes no further requests than it began with.
+
     Args:
         engine: the model; used by this thread only while requests are under way.
         view: how to look at the weights.
@@ -61,20 +64,23 @@ class Worker:
         self.engine = engine
         self.view = view
         self.identity = identity
-        self._inbox: queue.SimpleQueue[Request | ScoreRequest] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Request | ScoreRequest | None] = (
+            queue.SimpleQueue()
+        )  # None wakes a closed worker
         self._waiting: list[Request] = []
         self._to_score: list[ScoreRequest] = []
         self._running: list[Request] = []
-        self._idle = threading.Event()
         self._closed = False
-        atexit.register(self.close)
         self._thread = threading.Thread(target=self._run, daemon=True, name="copsd-decoder")
+        _workers.append(self)
         self._thread.start()
 
     def submit(self, prompt: Prompt, sampling: Sampling, seed: int) -> "Future[Completion]":
         """Hand over a prompt; the future's result is its completion."""
         request = Request(prompt, sampling, seed)
         self._inbox.put(request)
+        if self._closed:  # after the request is in: the thread's last look at its inbox may be over
+            request.future.cancel()
         return request.future
 
     def submit_scores(
@@ -86,26 +92,32 @@ class Worker:
         """
         request = ScoreRequest([Prompt(ids=tuple(ids)) for ids in prompts], completions)
         self._inbox.put(request)
+        if self._closed:
+            request.future.cancel()
         return request.future
 
     def close(self) -> None:
         """Drop all requests and wait for the forward pass under way: a thread that dies inside torch aborts Python."""
+        self.stop()
+        self._thread.join(CLOSE_SECONDS)
+        if self in _workers:
+            _workers.remove(self)
+
+    def stop(self) -> None:
+        """Drop all requests, without waiting."""
         self._closed = True
         for request in [*self._waiting, *self._running, *self._to_score]:
             request.future.cancel()
-        self._idle.wait(CLOSE_SECONDS)
+        self._inbox.put(None)
 
     def _run(self) -> None:
-        while True:
-            self._idle.set()
-            request = self._inbox.get()
-            self._idle.clear()
-            self._sort(request)
+        while not self._closed:
+            if not (self._waiting or self._to_score):
+                self._take(self._inbox.get())
             self._gather()
             try:
-                while (self._waiting or self._to_score) and not self._closed:
-                    self._score()
-                    self.engine.decode(self.view, self._pull)
+                self._score()
+                self.engine.decode(self.view, self._pull)
             except BaseException as error:  # handed to every waiting caller: a thread has nobody else to tell
                 for request in [*self._running, *self._waiting, *self._to_score]:
                     with suppress(InvalidStateError):  # done or cancelled meanwhile
@@ -113,11 +125,12 @@ class Worker:
                 self._waiting.clear()
                 self._to_score.clear()
             self._running.clear()
+        self._drain()
 
-    def _sort(self, request: Request | ScoreRequest) -> None:
+    def _take(self, request: Request | ScoreRequest | None) -> None:
         if isinstance(request, ScoreRequest):
             self._to_score.append(request)
-        else:
+        elif request is not None:
             self._waiting.append(request)
 
     def _score(self) -> None:
@@ -135,17 +148,24 @@ class Worker:
 
     def _gather(self) -> None:
         deadline = time.monotonic() + GATHER_SECONDS
-        while (left := deadline - time.monotonic()) > 0:
+        while not self._closed and (left := deadline - time.monotonic()) > 0:
             try:
-                self._sort(self._inbox.get(timeout=left))
+                self._take(self._inbox.get(timeout=left))
             except queue.Empty:
                 return
             deadline = time.monotonic() + GATHER_SECONDS
 
+    def _drain(self) -> None:
+        """Cancel what came after the end."""
+        while not self._inbox.empty():
+            self._take(self._inbox.get())
+        for request in [*self._waiting, *self._to_score]:
+            request.future.cancel()
+
     def _pull(self, free: int) -> Sequence[Row]:
         while not self._inbox.empty():
-            self._sort(self._inbox.get())
-        if self._closed:
+            self._take(self._inbox.get())
+        if self._closed or (self._running and self.engine.turns.contended):
             return []
         self._running = [request for request in self._running if not request.future.done()]
         # Longest first: neighbours in length start together, and the last rows to run are short ones.
@@ -158,3 +178,15 @@ class Worker:
                 taken.append(request)
         self._running += taken
         return [request.row() for request in taken]
+
+
+_workers: list[Worker] = []
+
+
+@atexit.register
+def _close_all() -> None:
+    """End every worker at the interpreter's exit; all are told first, as one may wait for another's turn."""
+    for worker in _workers:
+        worker.stop()
+    for worker in list(_workers):
+        worker.close()

@@ -67,7 +67,8 @@ def panel_grid(tasks: Sequence[TaskRecord]) -> Grid:
     """The collapse panel: a row for each prompt class of each task; columns nobody measured are left out."""
     columns = {key: heading for key, heading in PANEL_COLUMNS.items() if any(key in task.panel for task in tasks)}
     grid = Grid("Collapse panel (shares in per cent)", ["Task and prompts", "n", "Tokens", *columns.values()])
-    for task in tasks:
+    # Tasks on the same rollouts have the same panel: it is shown with the first of them.
+    for task in (task for i, task in enumerate(tasks) if task.panel not in [other.panel for other in tasks[:i]]):
         for i, group in enumerate(classes(task)):
             grid.add(
                 class_heading(task.name, group, first=i == 0),

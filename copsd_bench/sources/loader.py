@@ -109,9 +109,7 @@ def load_subsets(name: str, split: str = "test") -> Loaded:
     """
     pin = pin_named(name)
     parts = {file: load_records(pin, file) for file in pin.names(split)}
-    records = [
-        {**record, "subset": file.partition("/")[2]} for file, part in parts.items() for record in part.records
-    ]
+    records = [{**record, "subset": file.partition("/")[2]} for file, part in parts.items() for record in part.records]
     loaded = list(parts.values())
     return replace(
         loaded[0],

@@ -49,17 +49,14 @@ def test_messages_and_verdicts_are_those_of_lm_eval(
     peer = ChosenLM(answer=answers.__getitem__)
     theirs = lm_eval_verdicts(name, peer, each, chat=True)
     sent: list[Messages] = []
-    record = task_record(
-        evaluated(build(), replaying(answers.__getitem__, sent), tmp_path, limit=len(items)), seed=0
-    )
+    record = task_record(evaluated(build(), replaying(answers.__getitem__, sent), tmp_path, limit=len(items)), seed=0)
 
     by_task = {(task, sample["doc_id"]): sample for task, samples in theirs.items() for sample in samples}
-    ids = {identifier: item for identifier, item in bridged(name).items.items()}
     assert sorted(sent) == sorted(peer.sent)
     assert len(record.samples) == len(items) >= COUNT
     seen = set()
     for row in record.samples:
-        request = ids[row.id].requests[0]
+        request = bridged(name).items[row.id].requests[0]
         expected = by_task[(request.task_name, request.doc_id)]
         for metric in record.metrics:
             assert row.scores[metric] == expected[metric], (row.id, metric)

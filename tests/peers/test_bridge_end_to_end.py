@@ -41,7 +41,9 @@ def test_answers_and_choices_are_those_of_lm_evals_hf_backend(
     for identifier, expected in zip(bridged("arc_challenge").items, theirs, strict=False):
         ours = samples[identifier]
         likelihoods = [response for (response,) in expected["resps"]]
-        assert [nats for nats, _ in ours.store[KEY]] == pytest.approx([float(nats) for nats, _ in likelihoods], abs=1e-3)
+        assert [nats for nats, _ in ours.store[KEY]] == pytest.approx(
+            [float(nats) for nats, _ in likelihoods], abs=1e-3
+        )
         assert [greedy for _, greedy in ours.store[KEY]] == [bool(greedy) for _, greedy in likelihoods]
         assert ours.scores is not None
         assert ours.scores["lm_eval"].value == {metric: expected[metric] for metric in ("acc", "acc_norm")}

@@ -147,7 +147,8 @@ def _pinned_data(name: str) -> Iterator[dict[tuple[str, str | None], list[Loaded
 
 def _root() -> Path:
     spec = importlib.util.find_spec("lm_eval")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "tasks"
 
 
@@ -177,6 +178,7 @@ def _folders() -> dict[str, str]:
         own = entry.yaml_path.relative_to(_root()).parts[0]
         return {own}.union(*(folders(member) if isinstance(member, str) else {""} for member in below))
 
-    table = {name: found.pop() if len(found := folders(name)) == 1 else "" for name in index}
+    below = {name: folders(name) for name in index}
+    table = {name: next(iter(found)) if len(found) == 1 else "" for name, found in below.items()}
     write_atomic(path, json.dumps(table).encode())
     return table

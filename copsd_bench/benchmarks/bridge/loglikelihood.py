@@ -23,11 +23,14 @@ def compare_continuations(name: str, fewshot: int | None = None) -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         from copsd_bench.engine.provider import CopsdAPI
+        from copsd_bench.engine.worker import Worker
 
         model = get_model()
-        if not isinstance(model.api, CopsdAPI):
-            raise CopsdError(f"lm_eval/{name} compares log-likelihoods, which {model} does not give; take a local model.")
-        worker = model.api.worker
+        worker = model.api.worker if isinstance(model.api, CopsdAPI) else None
+        if not isinstance(worker, Worker):
+            raise CopsdError(
+                f"lm_eval/{name} compares log-likelihoods, which {model} does not give; take a local model."
+            )
         pairs = bridged(name, fewshot).items[str(state.sample_id)].pairs
         encoded = [encode_pair(worker.engine.tokenizer, *pair, worker.engine.max_length) for pair in pairs]
         future = worker.submit_scores([context for context, _ in encoded], [ids for _, ids in encoded])
@@ -76,4 +79,3 @@ def encode_pair(
 
 def _ids(tokenizer: Any, text: str, special: bool) -> list[int]:
     return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
-

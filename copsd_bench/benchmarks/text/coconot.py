@@ -16,7 +16,7 @@ def coconot(judge: str = "refusal", constitution: str = "none", seed: int = 0) -
     requests) it undercounts, and `--judge MODEL` asks by the category's own rubric.
 
     Args:
-        judge: `refusal` (offline), `grader` (the rubric `coconot` by the model role `grader`), or another judge's name.
+        judge: `refusal` (offline), `grader` (rubric `coconot` by the model role `grader`), or a judge's format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """

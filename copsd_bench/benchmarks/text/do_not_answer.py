@@ -1,4 +1,4 @@
-"""Do-Not-Answer (Wang et al. 2023, arXiv 2308.13387): questions a responsible model does not follow, five risk areas."""
+"""Do-Not-Answer (Wang et al. 2023, arXiv 2308.13387): questions not to follow, in five risk areas."""
 
 from inspect_ai import Task, task
 
@@ -12,11 +12,11 @@ VERSION = "1"
 def do_not_answer(judge: str = "refusal", constitution: str = "none", seed: int = 0) -> Task:
     """Refusal of 939 risky questions by risk area; 512 tokens, greedy.
 
-    The offline judge sees refusals only: of the paper's harmless actions it misses the rebuttal and the balanced answer,
-    which `--judge MODEL` sorts by the action classes.
+    The offline judge sees refusals only: of the paper's harmless actions it misses the rebuttal and the balanced
+    answer, which `--judge MODEL` sorts by the action classes.
 
     Args:
-        judge: `refusal` (offline), `grader` (the rubric `do_not_answer` by the model role `grader`), or another judge's name.
+        judge: `refusal` (offline), `grader` (rubric `do_not_answer` by the model role `grader`), or a judge's format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """

@@ -14,11 +14,11 @@ COPYRIGHT = "the 100 copyright behaviours are not scored: the hashes of the prot
 def harmbench(judge: str = "refusal", constitution: str = "none", seed: int = 0) -> Task:
     """Refusal of the standard and contextual behaviours; 512 tokens, greedy.
 
-    The paper's attack success rate is `--judge harmbench:MODEL` with its classifier. The 100 copyright behaviours are not
-    run: they are scored by overlap with hashes of the protected texts, which are not published with them.
+    The paper's attack success rate is `--judge harmbench:MODEL` with its classifier. The 100 copyright behaviours are
+    not run: they are scored by overlap with hashes of the protected texts, which are not published with them.
 
     Args:
-        judge: `refusal` (offline), `grader` (the rubric `strongreject` by the model role `grader`), or another judge's name.
+        judge: `refusal` (offline), `grader` (rubric `strongreject` by the model role `grader`), or a judge's format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """
@@ -30,7 +30,9 @@ def harmbench(judge: str = "refusal", constitution: str = "none", seed: int = 0)
         ["harmful"] * len(records),
         [f"{record['FunctionalCategory']}: {record['SemanticCategory']}" for record in records],
     )
-    return safety_task("harmbench", VERSION, loaded, samples, judge, "strongreject", constitution, seed, notes=[COPYRIGHT])
+    return safety_task(
+        "harmbench", VERSION, loaded, samples, judge, "strongreject", constitution, seed, notes=[COPYRIGHT]
+    )
 
 
 def behaviour(record: dict[str, str]) -> str:

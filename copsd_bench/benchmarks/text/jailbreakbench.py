@@ -15,7 +15,7 @@ def jailbreakbench(judge: str = "refusal", constitution: str = "none", seed: int
     """Refusal of 100 harmful requests and over-refusal of their 100 benign twins; 512 tokens, greedy.
 
     Args:
-        judge: `refusal` (offline), `grader` (the rubric `strongreject` by the model role `grader`), or another judge's name.
+        judge: `refusal` (offline), `grader` (rubric `strongreject` by the model role `grader`), or a judge's format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """

@@ -13,10 +13,10 @@ VERSION = "1"
 
 @task
 def pku_saferlhf(judge: str = "refusal", constitution: str = "none", seed: int = 0) -> Task:
-    """Refusal of prompts to which one of the set's two responses was found unsafe, and of those where neither was; 512 tokens, greedy.
+    """Refusal of prompts that drew an unsafe response, over-refusal of those that drew none; 512 tokens, greedy.
 
     Args:
-        judge: `refusal` (offline), `grader` (the rubric `strongreject` by the model role `grader`), or another judge's name.
+        judge: `refusal` (offline), `grader` (rubric `strongreject` by the model role `grader`), or a judge's format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """

@@ -13,7 +13,7 @@ def wildguardtest(judge: str = "refusal", constitution: str = "none", seed: int 
     """Refusal of prompts labelled harmful and over-refusal of the others; 512 tokens, greedy.
 
     Args:
-        judge: `refusal` (offline), `grader` (the rubric `strongreject` by the model role `grader`), or another judge's name.
+        judge: `refusal` (offline), `grader` (rubric `strongreject` by the model role `grader`), or a judge's format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """
