@@ -110,9 +110,11 @@ class CopsdAPI(ModelAPI):
 
     def _encode(self, conversation: list[dict[str, Any]], judged: dict[str, Any] | str | None) -> Prompt:
         engine = self.worker.engine
-        if judged == RAW:
+        if judged is None:
+            return engine.encode(conversation)
+        if isinstance(judged, str):
             return engine.encode(str(conversation[-1]["content"]))
-        return engine.encode(conversation) if judged is None else engine.encode_prompt.judged(conversation, judged)
+        return engine.encode_prompt.judged(conversation, judged)
 
     def _output(self, prompt: Prompt, completions: Sequence[Completion], logprobs: bool) -> ModelOutput:
         tokenizer = self.worker.engine.tokenizer

@@ -106,9 +106,13 @@ class Worker:
     def stop(self) -> None:
         """Drop all requests, without waiting."""
         self._closed = True
-        for request in [*self._waiting, *self._running, *self._to_score]:
+        for request in self._open():
             request.future.cancel()
         self._inbox.put(None)
+
+    def _open(self) -> "list[Request | ScoreRequest]":
+        """Every request without a result."""
+        return [*self._running, *self._waiting, *self._to_score]
 
     def _run(self) -> None:
         while not self._closed:
@@ -119,7 +123,7 @@ class Worker:
                 self._score()
                 self.engine.decode(self.view, self._pull)
             except BaseException as error:  # handed to every waiting caller: a thread has nobody else to tell
-                for request in [*self._running, *self._waiting, *self._to_score]:
+                for request in self._open():
                     with suppress(InvalidStateError):  # done or cancelled meanwhile
                         request.future.set_exception(error)
                 self._waiting.clear()
@@ -159,7 +163,7 @@ class Worker:
         """Cancel what came after the end."""
         while not self._inbox.empty():
             self._take(self._inbox.get())
-        for request in [*self._waiting, *self._to_score]:
+        for request in self._open():
             request.future.cancel()
 
     def _pull(self, free: int) -> Sequence[Row]:

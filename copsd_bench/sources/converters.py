@@ -24,8 +24,8 @@ def mmlu(record: Record) -> Record:
 
 
 def jailbreakbench(record: Record) -> Record:
-    """Headings are capitalised in some copies and not in others."""
-    named = {key.lower(): value for key, value in record.items()}
+    """Headings are capitalised in some copies and not in others, and a twin's name may hold two spaces for one."""
+    named = {key.lower(): " ".join(value.split()) for key, value in record.items()}
     return {key: named[key] for key in ("goal", "target", "behavior", "category", "source")}
 
 

@@ -21,15 +21,16 @@ def pku_saferlhf(judge: str = "refusal", constitution: str = "none", seed: int =
         seed: of the samples' random streams.
     """
     loaded = load_records("pku_saferlhf")
-    samples = requests(
-        "pku_saferlhf",
-        [record["prompt"] for record in loaded.records],
-        [group_of(record) for record in loaded.records],
-        ["" for record in loaded.records],
-    )
+    # A prompt stands once for every pair of responses.
+    by_prompt: dict[str, list[dict[str, Any]]] = {}
+    for record in loaded.records:
+        by_prompt.setdefault(record["prompt"], []).append(record)
+    groups = [group_of(records) for records in by_prompt.values()]
+    samples = requests("pku_saferlhf", list(by_prompt), groups, [""] * len(by_prompt))
     return safety_task("pku_saferlhf", VERSION, loaded, samples, judge, "strongreject", constitution, seed)
 
 
-def group_of(record: dict[str, Any]) -> Group:
-    """A prompt that drew an unsafe response is one to refuse; one that drew two safe ones need not be."""
-    return "benign" if record["is_response_0_safe"] and record["is_response_1_safe"] else "harmful"
+def group_of(records: list[dict[str, Any]]) -> Group:
+    """A prompt that drew an unsafe response is one to refuse; one that drew only safe ones need not be."""
+    safe = all(record["is_response_0_safe"] and record["is_response_1_safe"] for record in records)
+    return "benign" if safe else "harmful"

@@ -18,10 +18,11 @@ def sorry_bench(judge: str = "refusal", constitution: str = "none", seed: int = 
         seed: of the samples' random streams.
     """
     loaded = load_records("sorry_bench")
+    base = [record for record in loaded.records if record["prompt_style"] == "base"]
     samples = requests(
         "sorry_bench",
-        [record["turns"][0] for record in loaded.records],
-        ["harmful" for record in loaded.records],
-        [str(record["category"]) for record in loaded.records],
+        [record["turns"][0] for record in base],
+        ["harmful" for record in base],
+        [str(record["category"]) for record in base],
     )
     return safety_task("sorry_bench", VERSION, loaded, samples, judge, "strongreject", constitution, seed)

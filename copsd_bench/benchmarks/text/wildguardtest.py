@@ -18,10 +18,11 @@ def wildguardtest(judge: str = "refusal", constitution: str = "none", seed: int 
         seed: of the samples' random streams.
     """
     loaded = load_records("wildguardtest")
+    labelled = [record for record in loaded.records if record["prompt_harm_label"]]
     samples = requests(
         "wildguardtest",
-        [record["prompt"] for record in loaded.records],
-        ["harmful" if record["prompt_harm_label"] == "harmful" else "benign" for record in loaded.records],
-        [record["subcategory"] or "" for record in loaded.records],
+        [record["prompt"] for record in labelled],
+        ["harmful" if record["prompt_harm_label"] == "harmful" else "benign" for record in labelled],
+        [record["subcategory"] or "" for record in labelled],
     )
     return safety_task("wildguardtest", VERSION, loaded, samples, judge, "strongreject", constitution, seed)
