@@ -60,8 +60,8 @@ def load_leaves(name: str, fewshot: int | None = None) -> Leaves:
     _compile_once()
     if name not in _folders():
         raise unknown_name("lm-eval task", name, _folders())
-    folder = _folders()[name]
-    manager = TaskManager(include_path=str(_root() / folder), include_defaults=False) if folder else TaskManager()
+    folders = [str(_root() / folder) for folder in _folders()[name]]
+    manager = TaskManager(include_path=folders, include_defaults=False) if folders else TaskManager()
     with _pinned_data(name) as pinned:
         try:
             leaves = Leaves(manager.load(name)["tasks"], pinned)
@@ -153,14 +153,14 @@ def _root() -> Path:
 
 
 @cache
-def _folders() -> dict[str, str]:
-    """Folder below lm-eval's tasks for every name, empty where it takes more than one.
+def _folders() -> dict[str, list[str]]:
+    """Folders below lm-eval's tasks for every name; none where it may take any.
 
     Kept on disk: to index all of lm-eval's files takes seconds, to index one folder does not.
     """
-    path = cache_dir() / f"lm_eval-{version('lm_eval')}-tasks.json"
+    path = cache_dir() / f"lm_eval-{version('lm_eval')}-folders.json"
     if path.is_file():
-        found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
         return found
     from lm_eval.tasks import TaskManager
 
@@ -179,6 +179,6 @@ def _folders() -> dict[str, str]:
         return {own}.union(*(folders(member) if isinstance(member, str) else {""} for member in below))
 
     below = {name: folders(name) for name in index}
-    table = {name: next(iter(found)) if len(found) == 1 else "" for name, found in below.items()}
+    table = {name: [] if "" in found else sorted(found) for name, found in below.items()}
     write_atomic(path, json.dumps(table).encode())
     return table
