@@ -120,12 +120,13 @@ def test_a_missing_or_altered_file_is_one_sentence(
 
 
 SUBJECTS = [
-    "Algebra", "Counting & Probability", "Geometry", "Intermediate Algebra", "Number Theory", "Prealgebra", "Precalculus"
+    "Algebra", "Counting & Probability", "Geometry", "Intermediate Algebra", "Number Theory", "Prealgebra",
+    "Precalculus",
 ]  # fmt: skip
 SCHEMAS: dict[str, list[dict[str, Any]]] = {
     "sorry_bench": [{"question_id": i, "category": str(i), "turns": [f"q{i}"], "prompt_style": "base"} for i in (1, 2)]
     + [{"question_id": 1, "category": "1", "turns": ["mutated"], "prompt_style": "slang"}],
-    "harmfulqa": [{"id": i, "topic": "t", "subtopic": "s", "question": f"q{i}", "blue_conversations": {}} for i in (1, 2)],
+    "harmfulqa": [{"id": i, "topic": "t", "subtopic": "s", "question": f"q{i}"} for i in (1, 2)],
     "alert": [{"id": i, "category": "hate_women", "prompt": f"p{i}"} for i in (1, 2)],
     "pku_saferlhf": [
         {"prompt": p, "response_0": "a", "response_1": "b", "is_response_0_safe": safe, "is_response_1_safe": True}
