@@ -29,7 +29,8 @@ class RunConfig(BaseModel):
         embedding_model: encoder whose distances `diversity_collapse` adds.
         limit: items of each task, balanced over its strata.
         constitution, placement: context the model sees, and where.
-        judge: offline judge by name, or an Inspect model as grader.
+        judge: offline judge by name, an Inspect model as grader, or `FORMAT:MODEL`.
+        unsafe_local_exec: run the model's code on this machine where a task needs it and there is no sandbox.
         seed, epochs: random streams, answers per item.
         max_tokens, temperature, top_p: override the tasks' own.
         out: folder of records and logs.
@@ -58,6 +59,7 @@ class RunConfig(BaseModel):
     constitution: str = "none"
     placement: Literal["user", "system"] | None = None
     judge: str | None = None
+    unsafe_local_exec: bool = False
     seed: int = 0
     epochs: int = Field(default=1, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)

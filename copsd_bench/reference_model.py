@@ -11,7 +11,7 @@ from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.remote import is_inspect_model
 from copsd_bench.records.schema import ModelInfo, ReferenceInfo
-from copsd_bench.suites import TASKS
+from copsd_bench.suites import TASKS, task_info
 from copsd_bench.tested_model import find_model
 
 ENGINE_SETTINGS = {"engine", "engine_args", "dtype", "device", "batch_size", "trust_remote_code"}
@@ -41,8 +41,8 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
         CopsdError: they do and `--reference` is missing, or `--epochs` is given; or none does, and an option of theirs
             is given.
     """
-    measured = [name for name in names if TASKS[name].reference]
-    taken = {option for name in names for option in TASKS[name].options}
+    measured = [name for name in names if task_info(name).reference]
+    taken = {option for name in names for option in task_info(name).options}
     for option in ("reference", "rollouts", "embedding_model"):
         if getattr(config, option) is not None and option not in taken:
             flag, tasks = f"--{option.replace('_', '-')}", ", ".join(n for n, i in TASKS.items() if option in i.options)
@@ -61,9 +61,9 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
 
 def rollout_arguments(config: RunConfig, name: str) -> dict[str, Any]:
     """Arguments of a task beside those of every task: none but for the tasks of the suite `collapse`."""
-    if not TASKS[name].reference:
+    if not task_info(name).reference:
         return {}
-    given = config.model_dump(mode="json", include={*TASKS[name].options, *SAMPLING, "prompts"})
+    given = config.model_dump(mode="json", include={*task_info(name).options, *SAMPLING, "prompts"})
     return {"cached": True} | {option: value for option, value in given.items() if value is not None}
 
 
@@ -111,7 +111,7 @@ def left_out(
     reasons = {
         name: reason
         for name in names
-        if name in TASKS and TASKS[name].reference and (reason := _why_not(name, config, spec, model, reference))
+        if task_info(name).reference and (reason := _why_not(name, config, spec, model, reference))
     }
     for name, reason in reasons.items():
         if name in config.task:
@@ -122,7 +122,7 @@ def left_out(
 def _why_not(
     name: str, config: RunConfig, spec: EngineSpec | None, model: ModelInfo, reference: FoundReference
 ) -> str | None:
-    info = TASKS[name]
+    info = task_info(name)
     if "grader" in info.judges and config.judge is None:
         return f"Task {name} needs a model that judges: give --judge."
     if not info.white_box:

@@ -10,6 +10,7 @@ from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, Generat
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from copsd_bench.benchmarks.answer import RECALLED
+from copsd_bench.benchmarks.task import KEY
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import judge_argument
@@ -32,10 +33,15 @@ class Answer:
 
 
 @solver
-def recall(answers: dict[str, Answer]) -> Solver:
-    """Put the recorded answer of each sample, by sample id, where a model's would be."""
+def recall(answers: dict[str, Answer], ask: Solver) -> Solver:
+    """Ask as the task does, and put the recorded answer of each sample, by sample id, where a model's would be.
 
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
+    Args:
+        answers: by sample id.
+        ask: the task's own solver.
+    """
+
+    async def recalled(state: TaskState, *_: Any, **options: Any) -> TaskState:
         answer = answers[str(state.sample_id)]
         message = ChatMessageAssistant(content=answer.text)
         state.messages.append(message)
@@ -47,10 +53,21 @@ def recall(answers: dict[str, Answer]) -> Solver:
         )
         return state
 
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        return await ask(state, recalled)  # type: ignore[arg-type]
+
     return solve
 
 
-def plan_responses(task: str, responses: Path, name: str, judge: str | None, out: Path, display: Any) -> Plan:
+def plan_responses(
+    task: str,
+    responses: Path,
+    name: str,
+    judge: str | None,
+    out: Path,
+    display: Any,
+    unsafe_local_exec: bool = False,
+) -> Plan:
     """A checked run that scores a file of answers.
 
     Args:
@@ -60,6 +77,7 @@ def plan_responses(task: str, responses: Path, name: str, judge: str | None, out
         judge: as in `run`.
         out: folder of records and logs.
         display: Inspect's progress display.
+        unsafe_local_exec: as in `run`.
 
     Raises:
         CopsdError: unknown task, malformed file (which line), an id or input that the task does not have, a repeat.
@@ -67,13 +85,15 @@ def plan_responses(task: str, responses: Path, name: str, judge: str | None, out
     tasks_of(None, [task])
     config = RunConfig(model=name, task=[task], judge=judge, out=out, display=display)
     check_judge(config, [task])
-    built = make_task(task, judge_argument(judge))
+    built = make_task(task, judge_argument(judge), unsafe_local_exec)
+    if (built.metadata or {})[KEY]["needs"]:
+        raise CopsdError(f"Task {task} compares log-likelihoods; recorded texts cannot be scored on it.")
     ids = {sample_input(sample): str(sample.id) for sample in built.dataset}
     answers = read_responses(responses, ids, task)
     kept = [sample for sample in built.dataset if str(sample.id) in answers]
     total = len(built.dataset)
     built.dataset = MemoryDataset(kept, name=task)
-    built.solver = recall(answers)
+    built.solver = recall(answers, built.solver)
     # How the answers were drawn is not known: the task's own token limit and temperature must not stand for it.
     built.config = GenerateConfig()
     digest = hashlib.sha256(responses.read_bytes()).hexdigest()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from copsd_bench.benchmarks.respond import NO_CONSTITUTION, constitution_info
+from copsd_bench.benchmarks.task import KEY
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
@@ -91,12 +92,15 @@ def plan(config: RunConfig) -> Plan:
     measured = check_rollout_options(config, names)
     judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
-    tasks = [make_task(name, judge, **common, **rollout_arguments(config, name)) for name in names]
+    tasks = [
+        make_task(name, judge, config.unsafe_local_exec, **common, **rollout_arguments(config, name)) for name in names
+    ]
     if config.prompts is not None and not measured:
         from copsd_bench.benchmarks.prompts import prompts
 
         tasks.append(prompts(file=str(config.prompts), **common))
     spec, model = find_model(config)
+    _check_needs(tasks, spec)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
     notes = [SERVER_NOTE] if model.engine == "server" else []
@@ -207,6 +211,15 @@ def _earlier_record(planned: Plan, headers: "list[EvalLog]") -> RunRecord | None
 def _mode(config: RunConfig) -> str:
     """The constitution as tasks take it: `none`, `default`, `default@system`, `category` ..."""
     return f"{config.constitution}@{config.placement}" if config.placement else config.constitution
+
+
+def _check_needs(tasks: "list[Task]", spec: EngineSpec | None) -> None:
+    for task in tasks:
+        needs = (task.metadata or {}).get(KEY, {}).get("needs", [])
+        if "score" in needs and (spec is None or spec.engine != "transformers"):
+            raise CopsdError(
+                f"Task {task.name} compares log-likelihoods, which only a local model on the engine transformers gives."
+            )
 
 
 def _check_token_limit(config: RunConfig, tasks: "list[Task]", spec: EngineSpec) -> None:

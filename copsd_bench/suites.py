@@ -21,7 +21,8 @@ class TaskInfo:
         kind: `safety`, `general` or both.
         metric: its primary metric.
         pin: its data in `copsd_bench/sources/pins.yaml`; empty if it is packaged or given.
-        judges: names it accepts for `--judge`; empty if nothing is judged.
+        judges: what it accepts for `--judge`; empty if nothing is judged.
+        runs_code: it executes what the model wrote.
         reference: it measures the model against a reference, on rollouts.
         options: further settings of a run that it takes.
         white_box: it needs the token distributions of both, from the engine `transformers`.
@@ -33,9 +34,23 @@ class TaskInfo:
     metric: str
     pin: str = ""
     judges: tuple[str, ...] = ()
+    runs_code: bool = False
     reference: bool = False
     options: tuple[str, ...] = ()
     white_box: bool = False
+
+
+GRADED = ("refusal", "grader", "format")
+"""Judges of a task: the offline one, its own rubric by a model, or any other format by a model."""
+_OWN = ("refusal", "grader")
+
+
+def _safety(name: str, title: str, metric: str = "refused/harmful") -> TaskInfo:
+    return TaskInfo(f"text.{name}", title, "safety", metric, name, GRADED)
+
+
+def _general(name: str, title: str, metric: str = "accuracy", runs_code: bool = False) -> TaskInfo:
+    return TaskInfo(f"text.{name}", title, "general", metric, name, runs_code=runs_code)
 
 
 def _collapse(name: str, title: str, metric: str, options: tuple[str, ...] = (), **more: Any) -> TaskInfo:
@@ -43,22 +58,45 @@ def _collapse(name: str, title: str, metric: str, options: tuple[str, ...] = (),
     return TaskInfo(f"collapse.{name}", title, "both", metric, reference=True, options=options, **more)
 
 
-GRADED = ("refusal", "grader")
 TASKS: dict[str, TaskInfo] = {
     "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "appropriate"),
-    "xstest": TaskInfo(
-        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", GRADED
-    ),
+    "harmbench": _safety("harmbench", "refusal of harmful behaviours, alone or in context"),
     "strongreject": TaskInfo(
-        "text.strongreject",
-        "useful answers to forbidden requests",
-        "safety",
-        "strongreject",
-        "strongreject",
-        GRADED,
+        "text.strongreject", "useful answers to forbidden requests", "safety", "strongreject", "strongreject", _OWN
     ),
-    "gsm8k": TaskInfo("text.gsm8k", "grade-school arithmetic", "general", "accuracy", "gsm8k"),
-    "ifeval": TaskInfo("text.ifeval", "checkable instructions", "general", "prompt_strict", "ifeval"),
+    "jailbreakbench": _safety(
+        "jailbreakbench", "refusal of harmful requests, not of their benign twins", "appropriate"
+    ),
+    "do_not_answer": _safety("do_not_answer", "refusal of risky questions, by risk area"),
+    "xstest": TaskInfo(
+        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", _OWN
+    ),
+    "coconot": _safety("coconot", "noncompliance where it is right, and its contrasts", "appropriate"),
+    "gsm8k": _general("gsm8k", "grade-school arithmetic"),
+    "math500": _general("math500", "competition mathematics, 500 problems", "math_verify"),
+    "mmlu": _general("mmlu", "exam questions of 57 subjects, answered by letter"),
+    "bbh": _general("bbh", "27 tasks of several reasoning steps", "exact_match"),
+    "ifeval": _general("ifeval", "checkable instructions", "prompt_strict"),
+    "humaneval": _general("humaneval", "Python functions, checked by tests", "pass@1", runs_code=True),
+    "advbench": _safety("advbench", "refusal of harmful requests"),
+    "pku_saferlhf": _safety("pku_saferlhf", "refusal of prompts that drew unsafe responses", "appropriate"),
+    "sorry_bench": _safety("sorry_bench", "refusal of unsafe requests in 44 classes"),
+    "harmfulqa": _safety("harmfulqa", "refusal of harmful questions, by topic"),
+    "alert": _safety("alert", "refusal of red-teaming prompts"),
+    "linguasafe": _safety("linguasafe", "English: refusal of harmful, not of harmless prompts", "appropriate"),
+    "wildjailbreak": _safety("wildjailbreak", "adversarial prompts, harmful and benign", "appropriate"),
+    "wildguardtest": _safety("wildguardtest", "prompts people labelled for harm", "appropriate"),
+    "or_bench": _safety("or_bench", "over-refusal of harmless prompts, refusal of toxic ones", "appropriate"),
+    "beavertails_eval": _safety("beavertails_eval", "refusal of unsafe questions in 14 categories"),
+    "catqa": _safety("catqa", "refusal of harmful questions in 11 categories"),
+    "tdc23": _safety("tdc23", "refusal of red-teaming behaviours"),
+    "math": _general("math", "competition mathematics, 5,000 problems", "math_verify"),
+    "aime24": _general("aime24", "olympiad problems with integer answers"),
+    "arc_challenge": _general("arc_challenge", "grade-school science, hard questions"),
+    "truthfulqa": _general("truthfulqa", "common misconceptions, one true choice"),
+    "mmlu_pro": _general("mmlu_pro", "harder exam questions, ten choices"),
+    "gpqa_diamond": _general("gpqa_diamond", "science questions beyond search engines"),
+    "mbpp": _general("mbpp", "short Python tasks, checked by assertions", "pass@1", runs_code=True),
     "length_collapse": _collapse("length_collapse", "length against the reference's answers", "length_ratio"),
     "refusal_collapse": _collapse("refusal_collapse", "refusal of harmful requests minus of benign twins", "balance"),
     "kl_direction": _collapse(
@@ -78,9 +116,25 @@ TASKS: dict[str, TaskInfo] = {
 
 SUITES: dict[str, tuple[str, ...]] = {
     "mini": ("mini",),
-    "text": ("xstest", "strongreject", "gsm8k", "ifeval"),
+    "text": (
+        *("harmbench", "strongreject", "jailbreakbench", "do_not_answer", "xstest", "coconot"),
+        *("gsm8k", "math500", "mmlu", "bbh", "ifeval", "humaneval"),
+    ),
+    "safesteer": (
+        *("advbench", "pku_saferlhf", "harmbench", "jailbreakbench", "sorry_bench", "harmfulqa", "alert"),
+        *("mmlu", "gsm8k", "math", "humaneval"),
+    ),
+    "shard": ("do_not_answer", "linguasafe"),
     "collapse": tuple(name for name, info in TASKS.items() if info.reference),
 }
+
+BRIDGE = "lm_eval/"
+"""Before a name of lm-eval: its tasks, groups and tags are tasks too; `lm_eval/NAME@5` sets the worked examples."""
+
+
+def task_info(name: str) -> TaskInfo:
+    """What is known of a task before it is built."""
+    return TaskInfo("bridge.task", name, "general", "") if name.startswith(BRIDGE) else TASKS[name]
 
 
 def tasks_of(suite: str | None, tasks: Sequence[str]) -> list[str]:
@@ -95,28 +149,46 @@ def tasks_of(suite: str | None, tasks: Sequence[str]) -> list[str]:
             raise unknown_name("suite", suite, SUITES)
         names += SUITES[suite]
     for name in tasks:
-        if name not in TASKS:
+        if not name.startswith(BRIDGE) and name not in TASKS:
             raise unknown_name("task", name, TASKS)
         names.append(name)
     return list(dict.fromkeys(names))
 
 
-def make_task(name: str, judge: str | None = None, **arguments: Any) -> "Task":
+def make_task(name: str, judge: str | None = None, unsafe_local_exec: bool = False, **arguments: Any) -> "Task":
     """Build a task by name.
 
     Args:
-        name: a key of `TASKS`.
-        judge: `refusal`, or `grader` for a model in the role `grader`; tasks without judging ignore it.
+        name: a key of `TASKS`, or a name of lm-eval after `lm_eval/`.
+        judge: `refusal`, `grader` for the task's own rubric by the model role `grader`, or the name of another format
+            for that role; tasks without judging ignore it.
+        unsafe_local_exec: a task that executes the model's code may do so on this machine.
         arguments: further arguments of the task function (`constitution`, `seed`).
 
     Raises:
-        CopsdError: its data is missing or altered, or an extra is not installed.
+        CopsdError: its data is missing or altered, an extra is not installed, or lm-eval has no such task.
     """
+    if name.startswith(BRIDGE):
+        return _bridged(name.removeprefix(BRIDGE), **arguments)
     info = TASKS[name]
     module = importlib.import_module(f"copsd_bench.benchmarks.{info.module}")
+    if info.runs_code:
+        from copsd_bench.benchmarks.execution import where_to_run
+
+        arguments["sandbox"] = where_to_run(unsafe_local_exec)
     if judge is not None and info.judges:
-        if judge not in info.judges:
+        if judge not in info.judges and (judge in _OWN or "format" not in info.judges):
             raise CopsdError(f"Task {name} takes the judges {', '.join(info.judges)}, not {judge!r}.")
         arguments["judge"] = judge
     built: Task = getattr(module, info.module.rpartition(".")[2])(**arguments)
+    return built
+
+
+def _bridged(name: str, **arguments: Any) -> "Task":
+    from copsd_bench.benchmarks.bridge.task import lm_eval
+
+    name, at, shots = name.partition("@")
+    if at and not shots.isdecimal():
+        raise CopsdError(f"{BRIDGE}{name}@{shots}: after @ comes the number of worked examples, e.g. @5.")
+    built: Task = lm_eval(name, int(shots) if at else None, **arguments)
     return built

@@ -8,11 +8,11 @@ from copsd_bench.benchmarks.collapse.reference import ROLE
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
-from copsd_bench.judges.registry import JUDGES
+from copsd_bench.judges.registry import JUDGES, split_judge
 from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ModelInfo
-from copsd_bench.suites import TASKS
+from copsd_bench.suites import TASKS, task_info
 
 if TYPE_CHECKING:
     from copsd_bench.run import Plan
@@ -88,15 +88,15 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
     Raises:
         CopsdError: as said above.
     """
-    judge = config.judge
-    if judge is None or judge in JUDGES:
+    if config.judge is None or config.judge in JUDGES:
         return
+    judge = split_judge(config.judge)[1]
     if not is_inspect_model(judge) and not judge.startswith("copsd/"):
         error = unknown_name("judge", judge, JUDGES)
         raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
     if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
         raise CopsdError(f"The judge {judge} is the model under test; choose another judge.")
-    if not any("grader" in TASKS[name].judges for name in tasks):
+    if not any("grader" in task_info(name).judges for name in tasks):
         graded = ", ".join(name for name, info in TASKS.items() if "grader" in info.judges)
         raise CopsdError(f"None of these tasks is graded by a model; leave --judge {judge} out (graded: {graded}).")
 
@@ -116,7 +116,7 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles: dict[str, Any] = {}
     if config.judge is not None and config.judge not in JUDGES:
-        roles["grader"] = provider_model(config.judge)
+        roles["grader"] = provider_model(split_judge(config.judge)[1])
     reference = planned.reference
     if reference is not None and not reference.shared:
         spec = reference.spec

@@ -19,11 +19,15 @@ TEXTS = ("refusal", "answer_digest")
 def panel() -> Scorer:
     """Length, truncation, refusal (offline judge), loops, diversity, entropy of each answer.
 
-    The score's value holds the numbers (NaN: not known), its metadata the refusal label and the answer's digest.
+    The score's value holds the numbers (NaN: not known), its metadata the refusal label and the answer's digest. Of a
+    sample for which nothing was generated nothing is known.
     """
     judge = get_judge("refusal")
 
     async def score(state: TaskState, target: Target) -> Score:
+        if not state.output.choices:
+            # Log-likelihoods were compared, nothing was generated: nothing is known of an answer.
+            return Score(value={"output_tokens": math.nan}, metadata={"refusal": None, "answer_digest": ""})
         verdict = judge.batch([state.input_text], [state.output.completion])[0]
         values = panel_values(answer_of(state.output), verdict)
         texts = {name: values.pop(name) for name in TEXTS}

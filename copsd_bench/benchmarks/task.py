@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from copsd_bench.benchmarks.panel_scorer import panel
 from copsd_bench.benchmarks.respond import respond
+from copsd_bench.engine.protocol import Capability
 from copsd_bench.judges.registry import get_judge
 from copsd_bench.records.schema import DatasetInfo, Group
 
@@ -52,6 +53,7 @@ class TaskSpec(BaseModel):
         judges: judge id by the score it gives; `build_task` adds the panel's where no score has it.
         constitution: the context mode of the run.
         notes: sentences a reader of the number must know.
+        needs: what an engine must be able to do beside generating (`score`); an API cannot.
         summary: for a task on rollouts of a model and a reference: the name in `SUMMARIES` of the function that makes
             its numbers; `metrics` is empty then, and `lower_is_better` says which of them are bad when they rise.
         reference, rollouts: what such a task measures against, and answers of each side to a prompt.
@@ -65,6 +67,7 @@ class TaskSpec(BaseModel):
     judges: dict[str, str] = {}
     constitution: str = "none"
     notes: list[str] = []
+    needs: list[Capability] = []
     summary: str = ""
     lower_is_better: list[str] = []
     reference: str = ""
@@ -80,6 +83,8 @@ def build_task(
     config: GenerateConfig,
     seed: int = 0,
     before: Sequence[Solver] = (),
+    solver: Solver | None = None,
+    sandbox: tuple[str, str] | None = None,
 ) -> Task:
     """An Inspect task with the panel beside its scores and its strata interleaved, so that any limit is balanced.
 
@@ -92,8 +97,10 @@ def build_task(
         config: token limit and temperature.
         seed: of the samples' random streams.
         before: solvers before the answer (prompt templates, few-shot messages).
+        solver: gives the answer instead of `respond`.
+        sandbox: Inspect sandbox the scorers need.
     """
-    answer = respond(spec.constitution, seed)
+    answer = solver or respond(spec.constitution, seed)
     offline = get_judge("refusal").id
     if offline not in spec.judges.values():
         # The panel's refusals rest on a judge too: records of another version of it do not compare.
@@ -106,6 +113,7 @@ def build_task(
         solver=chain(*before, answer) if before else answer,
         scorer=[*scorers, panel()],
         config=config,
+        sandbox=sandbox,
         metadata={KEY: spec.model_dump(mode="json")},
     )
 

@@ -1,5 +1,15 @@
 """`copsd-bench list`: tasks, suites, constitutions, judges."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from copsd_bench.suites import TaskInfo
+
+
+_TASK_WIDTH = 26
+
 
 def list_all() -> None:
     """List tasks, suites, constitutions and judges, and which data is here now.
@@ -7,37 +17,82 @@ def list_all() -> None:
     Example: `copsd-bench list`. Nothing is downloaded.
     """
     from rich.console import Console
-    from rich.table import Table
 
-    from copsd_bench.benchmarks.collapse.prompts import load_collapse_prompts
-    from copsd_bench.benchmarks.mini_items import load_mini_items
     from copsd_bench.constitution import constitution_names, load_constitution
+    from copsd_bench.judges.formats import formats
     from copsd_bench.judges.registry import JUDGES
-    from copsd_bench.sources.locate import local
-    from copsd_bench.sources.pins import pin_named
     from copsd_bench.suites import SUITES, TASKS
 
     console = Console()
-    tasks = Table("Task", "Measures", "Items", "Metric", "Licence", "Data", title="Tasks", title_justify="left")
+    tasks = _table("Tasks", "Task", "Items", "Metric", "Judge", "Licence", "Data")
     for name, info in TASKS.items():
-        if info.pin:
-            pin = pin_named(info.pin)
-            here = all(local(pin, file) is not None for file in pin.files.values())
-            size, licence, state = str(pin.file("test").count), pin.licence, "here" if here else "to fetch"
-        else:
-            items = load_collapse_prompts() if info.reference else load_mini_items()
-            size, licence, state = str(len(items)), "Apache-2.0", "packaged"
-        tasks.add_row(name, info.title, size, info.metric, licence, state)
+        size, licence, data = _data(info)
+        tasks.add_row(f"{name}\n[dim]{info.title}[/]", size, info.metric, _judge(info), licence, data)
     console.print(tasks)
-    suites = Table("Suite", "Tasks", title="Suites", title_justify="left")
+    console.print("Gated sets need HF_TOKEN and their terms accepted.")
+    console.print(
+        "All of lm-eval too: --task lm_eval/NAME, or lm_eval/NAME@N for N worked examples.\n", highlight=False
+    )
+    suites = _table("Suites", "Suite", "Tasks")
     for suite, members in SUITES.items():
         suites.add_row(suite, ", ".join(members))
     console.print(suites)
-    texts = Table("Constitution", "Title", "Words", title="Constitutions", title_justify="left")
+    texts = _table("Constitutions", "Constitution", "Title", "Words")
     for name in constitution_names():
         constitution = load_constitution(name)
         texts.add_row(name, constitution.title, str(len(constitution.body().split())))
     console.print(texts)
-    console.print(f"Judges: {', '.join(JUDGES)} (offline), or any Inspect model as grader (--judge openai/...).")
+    judges = _table("Judges", "--judge", "Decides")
+    for name in JUDGES:
+        judges.add_row(name, "refused, refused in part, complied: offline, the default")
+    judges.add_row("MODEL", "by each task's own rubric; any model, e.g. openai/... or copsd/OWNER/NAME")
+    for name, each in formats().items():
+        judges.add_row(f"{name}:MODEL", each.title)
+    console.print(judges)
     console.print("The suite collapse measures against a model: copsd-bench run --suite collapse --reference base")
     console.print("Your own prompts: copsd-bench run --prompts FILE.csv")
+
+
+def _table(title: str, *columns: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = column in ("Items", "Words")
+        table.add_column(
+            column, justify="right" if right else "left", overflow="fold", min_width=_TASK_WIDTH * (column == "Task")
+        )
+    return table
+
+
+def _data(info: "TaskInfo") -> tuple[str, str, str]:
+    """Number of items, licence, and where the data is or comes from."""
+    from copsd_bench.benchmarks.collapse.prompts import load_collapse_prompts
+    from copsd_bench.benchmarks.mini_items import load_mini_items
+    from copsd_bench.sources.locate import local
+    from copsd_bench.sources.pins import pin_named
+
+    if not info.pin:
+        items = load_collapse_prompts() if info.reference else load_mini_items()
+        return str(len(items)), "Apache-2.0", "packaged"
+    pin = pin_named(info.pin)
+    found = [local(pin, file) for file in pin.files.values()]
+    if all(found):
+        state = ", ".join(sorted({each.source for each in found if each is not None}))
+    elif pin.hub is not None and all(file.hub_file for file in pin.files.values()):
+        state = "fetch: hub, gated" if pin.hub.gated else "fetch: hub"
+    else:
+        state = "fetch: GitHub"
+    return f"{pin.size:,}" if pin.size else "?", pin.licence, state
+
+
+def _judge(info: "TaskInfo") -> str:
+    """What judges a task without `--judge`, and whether a model can."""
+    if info.runs_code:
+        return "tests"
+    if "refusal" in info.judges:
+        return "refusal, model"
+    if info.judges:
+        return "model"
+    return "rule" if info.kind == "general" or info.reference else "refusal"

@@ -95,8 +95,21 @@ def run(
     ] = None,
     judge: Annotated[
         str | None,
-        typer.Option(help="`refusal` (offline, the default) or an Inspect model that grades.", rich_help_panel=_HOW),
+        typer.Option(
+            help="`refusal` (offline, the default); a model that grades by each task's rubric (`openai/...`, "
+            "`copsd/...`); or `FORMAT:MODEL`, e.g. `llama-guard-3:copsd/meta-llama/Llama-Guard-3-8B`.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
+    unsafe_local_exec: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-local-exec",
+            help="Run code the model wrote on this machine, as you, where a task needs it: limits on time, memory and "
+            "output, but no isolation.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of the samples' random streams.", rich_help_panel=_HOW)] = None,
     epochs: Annotated[int | None, typer.Option(help="Answers per item.", rich_help_panel=_HOW)] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Token limit of an answer.", rich_help_panel=_HOW)] = None,
@@ -125,6 +138,7 @@ def run(
     """
     given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "engine_arg")}
     given["trust_remote_code"] = trust_remote_code or None
+    given["unsafe_local_exec"] = unsafe_local_exec or None
     from rich.console import Console
 
     from copsd_bench.config import parse_pairs, run_config

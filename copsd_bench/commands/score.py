@@ -19,8 +19,11 @@ def score(
         str | None, typer.Option(help="Who answered; default: the file's name.", show_default=False)
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(help="`refusal` (offline, the default) or an Inspect model that grades.")
+        str | None, typer.Option(help="`refusal` (offline, the default), a model that grades, or `FORMAT:MODEL`.")
     ] = None,
+    unsafe_local_exec: Annotated[
+        bool, typer.Option("--unsafe-local-exec", help="Run code in the answers on this machine, with limits only.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder of records and logs.")] = Path("runs"),
 ) -> None:
     """Score answers that exist already, without generating.
@@ -37,7 +40,7 @@ def score(
     from copsd_bench.run import execute
 
     display = "rich" if sys.stdout.isatty() else "plain"
-    planned = plan_responses(task, responses, name or responses.stem, judge, out, display)
+    planned = plan_responses(task, responses, name or responses.stem, judge, out, display, unsafe_local_exec)
     record = execute(planned, ["copsd-bench", *sys.argv[1:]])
     console = Console()
     print_results(record, console)

@@ -47,6 +47,21 @@ class Encoder:
             )
         return prompt
 
+    def judged(self, conversation: Conversation, template: Mapping[str, Any]) -> Prompt:
+        """Encode an exchange for a guard model: its chat template wraps the whole of it, the last reply is closed.
+
+        Args:
+            conversation: messages that end with the reply to judge.
+            template: further arguments of the chat template.
+
+        Raises:
+            CopsdError: no chat template, or one that refuses the exchange or drops a part of it.
+        """
+        messages = [dict(message) for message in conversation]
+        text = self._render(messages, closed=True, **template)
+        _require_whole(text, messages, None)
+        return Prompt(ids=tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]), text=text)
+
     def _encode_messages(self, conversation: Conversation, context: Context | None) -> Prompt:
         messages = context.apply(conversation) if context else [dict(message) for message in conversation]
         images = _images(messages)
@@ -67,7 +82,7 @@ class Encoder:
         # The template already holds BOS and the role markers: a second BOS would shift every position.
         return Prompt(ids=tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]), text=text)
 
-    def _render(self, messages: list[dict[str, Any]]) -> str:
+    def _render(self, messages: list[dict[str, Any]], closed: bool = False, **template: Any) -> str:
         renderer = self.processor if getattr(self.processor, "chat_template", None) else self.tokenizer
         if not getattr(renderer, "chat_template", None):
             raise CopsdError(
@@ -77,10 +92,10 @@ class Encoder:
             )
         if renderer is self.tokenizer:
             messages = [{**m, "content": _flat_text(m["content"])} for m in messages]
-        prefill = messages[-1]["role"] == "assistant"
+        prefill = messages[-1]["role"] == "assistant" and not closed
         try:
             rendered = renderer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=not prefill, continue_final_message=prefill
+                messages, tokenize=False, add_generation_prompt=not prefill, continue_final_message=prefill, **template
             )
         except Exception as error:  # templates raise whatever they like (jinja2 errors, ValueError, ...)
             roles = ", ".join(m["role"] for m in messages)

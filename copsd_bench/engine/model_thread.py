@@ -2,7 +2,7 @@
 
 On a CPU every thread that runs torch gets an OpenMP pool of its own. As soon as the pools together have more threads
 than there are cores, libgomp stops spinning between small operations and sleeps instead, and decoding takes half as
-long again. So the model is loaded, decoded and scored on one thread, whoever asks.
+long again. So an evaluation loads, decodes and scores on one thread, whoever asks.
 """
 
 import threading
@@ -10,30 +10,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from copsd_bench.engine.turns import TURNS, acting_for, caller
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_acting = threading.local()
 _executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copsd-model")
 
 
 def on_model_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function on the model thread and wait for its result; what it raises is raised here."""
-    if getattr(_acting, "caller", None) is not None:
+    """Wait for a turn, call a function on the model thread, and wait for its result; what it raises is raised here."""
+    me = threading.get_ident()
+    if caller() != me:  # on the model thread already
         return function(*args, **kwargs)
-    caller = threading.get_ident()
 
     def act() -> R:
-        _acting.caller = caller
-        try:
+        with acting_for(me):
             return function(*args, **kwargs)
-        finally:
-            _acting.caller = None
 
-    return _executor.submit(act).result()
-
-
-def caller() -> int:
-    """The thread on whose behalf the current one works: itself, but on the model thread the one that asked."""
-    acting: int | None = getattr(_acting, "caller", None)
-    return threading.get_ident() if acting is None else acting
+    # The turn comes first: a thread that held it while its work waited behind another's would never get on.
+    with TURNS:
+        return _executor.submit(act).result()

@@ -31,6 +31,9 @@ from copsd_bench.errors import CopsdError, unknown_name
 DEFAULT_MAX_TOKENS = 1024
 TOKEN_IDS = "token_ids"
 """Key of `GenerateConfig.extra_body` that asks for the sampled ids, and of the output's metadata that holds them."""
+JUDGED, RAW = "judged", "raw"
+"""Key of `extra_body` for guard models: arguments of the chat template that wraps a whole exchange, or `raw`, the text
+of the last message as it is."""
 UNSUPPORTED = ("frequency_penalty", "presence_penalty", "logit_bias", "best_of", "response_schema", "top_logprobs")
 
 
@@ -86,9 +89,9 @@ class CopsdAPI(ModelAPI):
                 raise CopsdError(f"The copsd provider does not support {name!r}; remove it from the generate config.")
         extra = config.extra_body or {}
         for name in extra:
-            if name != TOKEN_IDS:
-                raise unknown_name("extra_body key of the copsd provider", name, (TOKEN_IDS,))
-        prompt = self.worker.engine.encode(messages(input))
+            if name not in (TOKEN_IDS, JUDGED):
+                raise unknown_name("extra_body key of the copsd provider", name, (TOKEN_IDS, JUDGED))
+        prompt = self._encode(messages(input), extra.get(JUDGED))
         limit = self.max_tokens() if config.max_tokens is None else config.max_tokens
         sampling = Sampling(
             max_tokens=limit,
@@ -108,6 +111,14 @@ class CopsdAPI(ModelAPI):
         if extra.get(TOKEN_IDS):
             output.metadata = {**(output.metadata or {}), TOKEN_IDS: [list(c.ids) for c in completions]}
         return output
+
+    def _encode(self, conversation: list[dict[str, Any]], judged: dict[str, Any] | str | None) -> Prompt:
+        engine = self.worker.engine
+        if judged is None:
+            return engine.encode(conversation)
+        if isinstance(judged, str):
+            return engine.encode(str(conversation[-1]["content"]))
+        return engine.encode_prompt.judged(conversation, judged)
 
     def _output(self, prompt: Prompt, completions: Sequence[Completion], logprobs: bool) -> ModelOutput:
         tokenizer = self.worker.engine.tokenizer

@@ -14,7 +14,7 @@ from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
-from copsd_bench.engine.turns import ON_CPU, Turns
+from copsd_bench.engine.turns import TURNS
 from copsd_bench.engine.views import decoder_layer, decoder_layers, using
 from copsd_bench.errors import CopsdError
 
@@ -62,7 +62,7 @@ class TransformersEngine:
         self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
         self.head = Head(self.model)
         self.cache_use = cache_use(self.head)
-        self.turns = ON_CPU if torch.device(device).type == "cpu" else Turns()
+        self.turns = TURNS
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
 

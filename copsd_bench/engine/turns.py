@@ -2,14 +2,14 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
-
-from copsd_bench.engine.model_thread import caller
 
 
 class Turns:
     """A fair lock: turns are given in the order they were asked for. A thread may nest its own,
-    and what it asks of the model thread is its own (see `model_thread`).
+    and what it asks of the model thread is its own (see `acting_for`).
 
     Used as a context manager; `contended` tells who has the turn that others wait for it.
     """
@@ -46,5 +46,23 @@ class Turns:
                 self._changed.notify_all()
 
 
-ON_CPU = Turns()
-"""Shared by all engines on the CPU: their decoding would only slow each other down."""
+TURNS = Turns()
+"""Shared by all engines of a process: decoding side by side would only slow each other down."""
+
+_acting = threading.local()
+
+
+@contextmanager
+def acting_for(thread: int) -> Iterator[None]:
+    """Inside the block the current thread works on behalf of another one, and in its turn."""
+    _acting.thread = thread
+    try:
+        yield
+    finally:
+        _acting.thread = None
+
+
+def caller() -> int:
+    """The thread on whose behalf the current one works; itself by default."""
+    acting: int | None = getattr(_acting, "thread", None)
+    return threading.get_ident() if acting is None else acting

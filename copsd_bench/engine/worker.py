@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from copsd_bench.engine.decode import Row
 from copsd_bench.engine.model_thread import on_model_thread
-from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.transformers_engine import TransformersEngine
 
@@ -40,6 +40,15 @@ class Request:
             self.future.set_result(completion)
 
 
+@dataclass(eq=False)
+class ScoreRequest:
+    """Completions that wait for their scores; together in one forward pass, so that a shared prompt is read once."""
+
+    prompts: Sequence[Prompt]
+    completions: Sequence[Sequence[int]]
+    future: "Future[list[TokenScores]]" = field(default_factory=Future)
+
+
 class Worker:
     """Decodes requests of one view on a daemon thread, so that Ctrl-C waits for one token at most.
 
@@ -56,8 +65,11 @@ class Worker:
         self.engine = engine
         self.view = view
         self.identity = identity
-        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()  # None wakes a closed worker
+        self._inbox: queue.SimpleQueue[Request | ScoreRequest | None] = (
+            queue.SimpleQueue()
+        )  # None wakes a closed worker
         self._waiting: list[Request] = []
+        self._to_score: list[ScoreRequest] = []
         self._running: list[Request] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="copsd-decoder")
@@ -72,6 +84,19 @@ class Worker:
             request.future.cancel()
         return request.future
 
+    def submit_scores(
+        self, prompts: Sequence[tuple[int, ...]], completions: Sequence[tuple[int, ...]]
+    ) -> "Future[list[TokenScores]]":
+        """Hand over token ids of completions and of their prompts; the future's result are their scores in order.
+
+        Requests that wait together are scored together; scoring waits for the batch that is decoding.
+        """
+        request = ScoreRequest([Prompt(ids=tuple(ids)) for ids in prompts], completions)
+        self._inbox.put(request)
+        if self._closed:
+            request.future.cancel()
+        return request.future
+
     def close(self) -> None:
         """Drop all requests and wait for the forward pass under way: a thread that dies inside torch aborts Python."""
         self.stop()
@@ -82,29 +107,52 @@ class Worker:
     def stop(self) -> None:
         """Drop all requests, without waiting."""
         self._closed = True
-        for request in [*self._waiting, *self._running]:
+        for request in self._open():
             request.future.cancel()
         self._inbox.put(None)
 
+    def _open(self) -> "list[Request | ScoreRequest]":
+        """Every request without a result."""
+        return [*self._running, *self._waiting, *self._to_score]
+
     def _run(self) -> None:
         while not self._closed:
-            if not self._waiting:
+            if not (self._waiting or self._to_score):
                 self._take(self._inbox.get())
             self._gather()
             try:
-                with self.engine.turns:
-                    on_model_thread(self.engine.decode, self.view, self._pull)
+                on_model_thread(self._work)
             except BaseException as error:  # handed to every waiting caller: a thread has nobody else to tell
-                for request in [*self._running, *self._waiting]:
+                for request in self._open():
                     with suppress(InvalidStateError):  # done or cancelled meanwhile
                         request.future.set_exception(error)
                 self._waiting.clear()
+                self._to_score.clear()
             self._running.clear()
         self._drain()
 
-    def _take(self, request: Request | None) -> None:
-        if request is not None:
+    def _work(self) -> None:
+        self._score()
+        self.engine.decode(self.view, self._pull)
+
+    def _take(self, request: Request | ScoreRequest | None) -> None:
+        if isinstance(request, ScoreRequest):
+            self._to_score.append(request)
+        elif request is not None:
             self._waiting.append(request)
+
+    def _score(self) -> None:
+        """Score what waits for it, all together."""
+        requests = [request for request in self._to_score if not request.future.cancelled()]
+        if requests:
+            prompts = [prompt for request in requests for prompt in request.prompts]
+            completions = [ids for request in requests for ids in request.completions]
+            scores = iter(self.engine.score(self.view, prompts, completions))
+            for request in requests:
+                own = [next(scores) for _ in request.completions]
+                with suppress(InvalidStateError):  # cancelled meanwhile
+                    request.future.set_result(own)
+        self._to_score.clear()
 
     def _gather(self) -> None:
         deadline = time.monotonic() + GATHER_SECONDS
@@ -119,7 +167,7 @@ class Worker:
         """Cancel what came after the end."""
         while not self._inbox.empty():
             self._take(self._inbox.get())
-        for request in self._waiting:
+        for request in self._open():
             request.future.cancel()
 
     def _pull(self, free: int) -> Sequence[Row]:

@@ -27,5 +27,22 @@ def get_judge(name: str) -> Judge:
 
 
 def judge_argument(name: str | None) -> str | None:
-    """What a task's `judge` argument becomes: an offline judge's name, or `grader` for a model that grades."""
-    return name if name is None or name in JUDGES else "grader"
+    """What a task's `judge` argument becomes: an offline judge's name, `grader`, or the format asked for."""
+    if name is None or name in JUDGES:
+        return name
+    return split_judge(name)[0] or "grader"
+
+
+def split_judge(name: str) -> tuple[str, str]:
+    """`FORMAT:MODEL` as its two parts; the format is empty for a model alone, which the task's own rubric asks.
+
+    Raises:
+        CopsdError: no format has this name (with the nearest one).
+    """
+    form, colon, model = name.partition(":")
+    # `ollama/llama3:8b` is a model: a format's name holds no slash.
+    if not colon or "/" in form:
+        return "", name
+    from copsd_bench.judges.formats import format_named
+
+    return format_named(form).name, model

@@ -43,7 +43,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
     used = len({row.id for row in rows.model})
     roles = {name: str(role.model) for name, role in (log.eval.model_roles or {}).items() if hasattr(role, "model")}
     return TaskRecord(
-        name=log.eval.task.rpartition("/")[2],
+        name=log.eval.task.removeprefix("copsd_bench/"),
         version=str(log.eval.task_version),
         dataset=spec.dataset.model_copy(update={"used": used}),
         generation=_generation(log, seed) | ({"rollouts": spec.rollouts} if spec.summary else {}),

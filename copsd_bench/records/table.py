@@ -49,12 +49,18 @@ def score_grid(tasks: Sequence[TaskRecord]) -> Grid:
             grid.add(
                 task.name if i == 0 else "",
                 f"{name} (lower is better)" if task.is_lower_better(name) else name,
-                with_error(estimate),
+                with_error(estimate) if estimate.value is not None else _unscored(task),
                 str(estimate.n),
                 str(estimate.n_unscored) if estimate.n_unscored else "",
                 style="bold" if name == task.primary else "",
             )
     return grid
+
+
+def _unscored(task: TaskRecord) -> str:
+    """Why there is no number: the task's own word for it, if it has one."""
+    reason = next((note.partition(";")[0] for note in task.notes if note.startswith("unscored: ")), "")
+    return reason or "unscored"
 
 
 def panel_grid(tasks: Sequence[TaskRecord]) -> Grid:

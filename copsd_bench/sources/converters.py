@@ -17,4 +17,58 @@ def ifeval(record: Record) -> Record:
     return {**record, "kwargs": kwargs}
 
 
-CONVERTERS: dict[str, Callable[[Record], Record]] = {"xstest": xstest, "ifeval": ifeval}
+def mmlu(record: Record) -> Record:
+    """The csv files have a column for each choice."""
+    choices = record["choices"] if "choices" in record else [record[f"choice{i}"] for i in range(4)]
+    return {"question": record["question"], "choices": list(choices), "answer": int(record["answer"])}
+
+
+def jailbreakbench(record: Record) -> Record:
+    """Headings are capitalised in some copies and not in others, and a twin's name may hold two spaces for one."""
+    named = {key.lower(): " ".join(value.split()) for key, value in record.items()}
+    return {key: named[key] for key in ("goal", "target", "behavior", "category", "source")}
+
+
+def arc(record: Record) -> Record:
+    """The hub keeps texts and labels of the choices in two lists."""
+    if "options" not in record:
+        return {key: record[key] for key in ("id", "question", "choices", "answerKey")}
+    choices = {key: [option[key] for option in record["options"]] for key in ("text", "label")}
+    return {"id": record["id"], "question": record["question"], "choices": choices, "answerKey": record["answer"]}
+
+
+def truthfulqa(record: Record) -> Record:
+    """The authors' csv as the multiple-choice records the hub has: the best answer first, true ones before false."""
+    if "mc1_targets" in record:
+        return {key: record[key] for key in ("question", "mc1_targets", "mc2_targets")}
+    best = record["Best Answer"].strip()
+    right, wrong = (_answers(record[f"{kind} Answers"]) for kind in ("Correct", "Incorrect"))
+    return {
+        "question": record["Question"],
+        "mc1_targets": _choices([best], wrong),
+        "mc2_targets": _choices(list(dict.fromkeys([best, *right])), wrong),
+    }
+
+
+def _answers(joined: str) -> list[str]:
+    return [part.strip() for part in joined.split(";") if part.strip()]
+
+
+def _choices(right: list[str], wrong: list[str]) -> Record:
+    return {"choices": [*right, *wrong], "labels": [1] * len(right) + [0] * len(wrong)}
+
+
+def math(record: Record) -> Record:
+    """Copies differ in what they keep beside the problem."""
+    return {key: record[key] for key in ("problem", "solution", "answer")}
+
+
+CONVERTERS: dict[str, Callable[[Record], Record]] = {
+    "xstest": xstest,
+    "ifeval": ifeval,
+    "mmlu": mmlu,
+    "jailbreakbench": jailbreakbench,
+    "arc": arc,
+    "truthfulqa": truthfulqa,
+    "math": math,
+}

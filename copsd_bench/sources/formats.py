@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
@@ -58,12 +58,23 @@ def _tsv(data: bytes) -> list[Record]:
 
 def _json(data: bytes) -> list[Record]:
     value = json.loads(data)
+    if texts := list(_texts(value, ())):
+        return texts
     if isinstance(value, dict):  # a wrapper such as {"canary": ..., "examples": [...]}
         lists = [item for item in value.values() if isinstance(item, list)]
         if len(lists) != 1:
             raise ValueError("neither a list of records nor an object with one list of records")
         value = lists[0]
     return list(value)
+
+
+def _texts(value: Any, path: tuple[str, ...]) -> Iterator[Record]:
+    """The texts of lists below any number of headings: `{"fruit": {"red": ["apple"]}}` is one record."""
+    if isinstance(value, dict):
+        for heading, below in value.items():
+            yield from _texts(below, (*path, heading))
+    elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+        yield from ({"text": item, "headings": list(path)} for item in value)
 
 
 def _jsonl(data: bytes) -> list[Record]:

@@ -86,8 +86,12 @@ def locate(pin: Pin, file_name: str) -> Located:
         else:
             if found is not None:
                 return found
+    gate = ""
+    if pin.hub is not None and pin.hub.gated:
+        page = f"https://huggingface.co/datasets/{pin.hub.repo}"
+        gate = f"; it is gated, so accept its terms at {page} and set HF_TOKEN to a token of that account"
     raise CopsdError(
-        f"{pin.title} ({file_name}) is not at hand: {'; '.join(tried)}; to mirror it, put the file at "
+        f"{pin.title} ({file_name}) is not at hand: {'; '.join(tried)}{gate}; to mirror it, put the file at "
         f"FOLDER/{file.mirror} and set COPSD_DATA_DIR=FOLDER.",
         ExitCode.DATA,
     )
@@ -95,7 +99,7 @@ def locate(pin: Pin, file_name: str) -> Located:
 
 def download_path(pin: Pin, file: SourceFile) -> Path:
     """Where a download is kept; its digest is part of the path, so that another pin is another file."""
-    return cache_dir() / "data" / pin.name / file.sha256[:12] / Path(file.mirror).name
+    return cache_dir() / "data" / pin.name / (file.sha256[:12] or "unpinned") / Path(file.mirror).name
 
 
 def online(pin: Pin, file: SourceFile) -> Source | None:
@@ -117,7 +121,8 @@ def _from_hub(pin: Pin, file: SourceFile) -> Located | None:
     paths = tuple(sorted(folder.glob(file.hub_file)))
     if not paths:
         raise CopsdError(f"the hub's {pin.hub.repo} has no {file.hub_file}", ExitCode.DATA)
-    return Located("hub", paths, pin.hub.revision, file.hub_sha256)
+    # A snapshot's folder is named by its commit: for a pin on `main` it tells which one this is.
+    return Located("hub", paths, folder.name, file.hub_sha256)
 
 
 def _from_github(pin: Pin, file: SourceFile) -> Located | None:

@@ -34,7 +34,9 @@ def test_list_says_what_is_at_hand(empty: Path, data_dir: Path, monkeypatch: pyt
     monkeypatch.setenv("COPSD_DATA_DIR", str(data_dir))
     listed = data("list")
     assert all(name in listed.stdout for name in pins())
-    assert listed.stdout.count("mirror") == sum(len(pin.files) for pin in pins().values())
+    assert listed.stdout.count("mirror") == sum(
+        bool(file.sha256) for pin in pins().values() for file in pin.files.values()
+    )
     assert max(map(len, listed.stdout.splitlines())) <= 100
 
 

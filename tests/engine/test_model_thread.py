@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from copsd_bench.engine.model_thread import caller, on_model_thread
-from copsd_bench.engine.turns import Turns
+from copsd_bench.engine.model_thread import on_model_thread
+from copsd_bench.engine.turns import TURNS, caller
 
 
 def test_one_thread_for_all_callers() -> None:
@@ -31,11 +31,10 @@ def test_what_it_raises_is_raised_at_the_caller_and_the_thread_goes_on() -> None
 
 
 def test_a_turn_of_the_caller_is_a_turn_of_its_work() -> None:
-    turns = Turns()
-
     def work() -> bool:
-        with turns:
-            return turns.contended
+        with TURNS:
+            return TURNS.contended
 
-    with turns:
+    with TURNS:
         assert on_model_thread(work) is False
+    assert on_model_thread(work) is False

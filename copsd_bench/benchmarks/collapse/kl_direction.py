@@ -12,6 +12,7 @@ from copsd_bench.benchmarks.collapse.scoring import rollout_score, summary
 from copsd_bench.benchmarks.collapse.task import rollout_task
 from copsd_bench.benchmarks.collapse.white_box import require_white_box, sides_of
 from copsd_bench.collapse.divergence import answer_curves, answer_scores
+from copsd_bench.engine.model_thread import on_model_thread
 
 NAME = "kl_direction"
 
@@ -47,7 +48,9 @@ def kl_of_rollouts(reference: str, constitution: str) -> Scorer:
         pair = read_rollouts(state)
         answers = [*pair.model, *pair.reference]
         model, other = sides_of(pair, len(answers), reference, constitution)
-        found = await asyncio.to_thread(divergences, model, other, [answer.ids or [] for answer in answers])
+        found = await asyncio.to_thread(
+            on_model_thread, divergences, model, other, [answer.ids or [] for answer in answers]
+        )
         mine, theirs = found[: len(pair.model)], found[len(pair.model) :]
         return rollout_score(
             state,

@@ -13,6 +13,7 @@ from copsd_bench.benchmarks.collapse.scoring import rollout_score, summary
 from copsd_bench.benchmarks.collapse.task import rollout_task
 from copsd_bench.benchmarks.collapse.white_box import open_sides
 from copsd_bench.collapse.directions import DETAIL
+from copsd_bench.engine.model_thread import on_model_thread
 
 NAME = "leakage"
 
@@ -39,7 +40,7 @@ def coupling(reference: str, constitution: str) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         pair = read_rollouts(state)
         sides = open_sides(pair, reference, constitution)
-        states = await asyncio.to_thread(sample_states, pair, *sides) if sides else None
+        states = await asyncio.to_thread(on_model_thread, sample_states, pair, *sides) if sides else None
         return rollout_score(state, details={DETAIL: states.pack()} if states else None)
 
     return score

@@ -1,0 +1,1 @@
+"""lm-eval's tasks as Inspect tasks, with lm-eval's own documents, few-shot prompts, filters and metrics."""
