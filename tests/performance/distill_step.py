@@ -127,7 +127,6 @@ def trl(options: argparse.Namespace) -> tuple[list[float], list[float], dict[str
     optimiser, lora = recipe.distill.optimiser, recipe.lora
     prompts = [[{"role": "user", "content": question}] for question in QUESTIONS]
     steps = 1 + options.steps
-
     marks: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -140,7 +139,8 @@ def trl(options: argparse.Namespace) -> tuple[list[float], list[float], dict[str
         config = SDFTConfig(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=len(QUESTIONS) * options.rollouts,
             gradient_accumulation_steps=1, num_generations=options.rollouts, max_completion_length=options.new_tokens,
-            max_prompt_length=None, temperature=1.0, teacher_model_kind="base", teacher_prompt_template="{privileged_context}\n\n{prompt}",
+            max_prompt_length=None, temperature=1.0, teacher_model_kind="base",
+            teacher_prompt_template="{privileged_context}\n\n{prompt}",
             distillation_mode="sampled_token" if options.signal == "sampled" else "full_logits",
             distillation_alpha=1.0, learning_rate=optimiser.lr, weight_decay=optimiser.weight_decay,
             max_grad_norm=optimiser.max_grad_norm, lr_scheduler_type="constant", optim="adamw_torch",
