@@ -9,9 +9,11 @@ import torch
 
 from copsd_bench.engine.states import completion_states
 from copsd_bench.engine.views import using
-from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import losses, recipe
-from copsd_train.optimiser import Updater
+from copsd_bench.errors import CopsdError
+from copsd_train import losses
+from copsd_train.corpora.answers import stream
+from copsd_train.distill_recipe import Distill, Signal
+from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
 from copsd_train.rollouts import (
     Batch,
@@ -19,13 +21,13 @@ from copsd_train.rollouts import (
     Metrics,
     assess,
     describe,
+    joined,
     judge_outcomes,
     moved,
     padded,
     roll_out,
     score,
     split,
-    stream,
     teacher_name,
 )
 from copsd_train.teacher import Row, check_gap
@@ -38,7 +40,7 @@ def token_losses(
     batch: Batch,
     teacher: tuple[torch.Tensor, losses.Head] | None,
     on_policy: bool,
-    config: recipe.Distill,
+    config: Distill,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of each token, [B, T], and what is reported about it, each [B, T].
 
@@ -84,7 +86,7 @@ def token_losses(
     return loss, seen
 
 
-def _topk(teacher_head: losses.Head, signal: recipe.Signal) -> Callable[..., torch.Tensor]:
+def _topk(teacher_head: losses.Head, signal: Signal) -> Callable[..., torch.Tensor]:
     assert signal.k is not None
     assert signal.beta is not None
     k, beta = signal.k, signal.beta
@@ -97,7 +99,7 @@ def _topk(teacher_head: losses.Head, signal: recipe.Signal) -> Callable[..., tor
     return loss
 
 
-def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: recipe.Distill, first: bool) -> Metrics:
+def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: Distill, first: bool) -> Metrics:
     """One optimiser update on the rows of a mini-batch, accumulated exactly over micro-batches.
 
     Args:
@@ -110,7 +112,7 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: rec
     Raises:
         CopsdError: the loss or the gradient is not finite; the weights are as they were.
     """
-    tokens = batch.mask.sum()
+    [tokens] = updater.ranks.sum_numbers([float(batch.mask.sum())])
     totals: dict[str, float] = {}
     for part in split(batch, math.ceil(len(batch.rows) / config.micro_batch_size), whole_groups=False):
         teacher = _teacher(part, policy, config)
@@ -132,17 +134,18 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: rec
                 [row.student for row in part.rows], [completion.ids for completion in part.completions], loss_of
             )
             loss = losses.token_mean(per_token, on_device.mask, tokens)
-            if not math.isfinite(loss.item()):
-                raise CopsdError("the loss is not finite", ExitCode.RUN)
             loss.backward()
         updater.accumulate()
         for name, values in {"loss": per_token.detach(), **seen}.items():
             totals[name] = totals.get(name, 0.0) + float(losses.token_mean(values, on_device.mask, tokens))
-    return {**totals, **updater.update()}
+    metrics = dict(zip(totals, updater.ranks.sum_numbers(list(totals.values())), strict=True))
+    if not math.isfinite(metrics["loss"]):
+        raise not_finite("loss")
+    return {**metrics, **updater.update()}
 
 
 def step(
-    rows: Sequence[Row], policy: Policy, updater: Updater, generate: Generate, config: recipe.Distill, seed: int
+    rows: Sequence[Row], policy: Policy, updater: Updater, generate: Generate, config: Distill, seed: int
 ) -> tuple[Metrics, Batch]:
     """One step: roll out, score, assess, update.
 
@@ -155,12 +158,13 @@ def step(
         seed: of this step.
 
     Returns:
-        Metrics (nats a token, tokens, fractions; those under `time/` in seconds or tokens a second), and the rollouts.
+        Metrics (nats a token, tokens, fractions; those under `time/` in seconds or tokens a second), and the rollouts
+        of all processes.
     """
     clock = [time.perf_counter()]
     batch = roll_out(rows, generate, config.rollout, seed)
     clock.append(time.perf_counter())
-    metrics = score(batch, policy, config)
+    score(batch, policy, config)
     if config.outcome is not None:
         judge_outcomes(batch, config.outcome)
     assess(batch, config)
@@ -171,11 +175,13 @@ def step(
     updater.update_average()
     clock.append(time.perf_counter())
     names = {name for update in updates for name in update}
-    metrics |= {name: sum(update[name] for update in updates) / len(updates) for name in sorted(names)}
+    metrics = {name: sum(update[name] for update in updates) / len(updates) for name in sorted(names)}
     # Once the student has moved, its log-probabilities differ for a reason; before, by rounding only.
     if "drift" in updates[0]:
         metrics["path_noise"] = updates[0]["drift"]
+    batch = joined(updater.ranks.gather(batch))
     metrics |= describe(batch, config)
+    metrics["processes"] = updater.ranks.size
     durations = [b - a for a, b in itertools.pairwise(clock)]
     metrics |= {f"time/{name}": t for name, t in zip(("rollout", "score", "update"), durations, strict=True)}
     metrics["time/tokens_per_second"] = float(batch.mask.sum()) / sum(durations)
@@ -187,7 +193,7 @@ def loop(
     policy: Policy,
     updater: Updater,
     generate: Generate,
-    config: recipe.Distill,
+    config: Distill,
     seed: int,
     start: int,
 ) -> Iterator[tuple[int, Metrics, Batch]]:
@@ -196,8 +202,14 @@ def loop(
     Raises:
         CopsdError: a guarantee fails on the first batch, or a loss is not finite (which step).
     """
+    ranks = updater.ranks
+    if ranks.size > 1 and config.prompts_per_step % (config.minibatches * ranks.size):
+        raise CopsdError(
+            f"distill.prompts_per_step {config.prompts_per_step} cannot be shared evenly by {ranks.size} processes "
+            f"over {config.minibatches} minibatches; make it a multiple of {config.minibatches * ranks.size}."
+        )
     for number in range(start, total_steps(config, len(rows))):
-        chosen = prompts_of_step(number, len(rows), config.prompts_per_step, seed)
+        chosen = ranks.share(prompts_of_step(number, len(rows), config.prompts_per_step, seed), config.minibatches)
         try:
             metrics, batch = step([rows[i] for i in chosen], policy, updater, generate, config, stream(seed, number))
         except CopsdError as error:
@@ -208,7 +220,7 @@ def loop(
         yield number + 1, metrics, batch
 
 
-def total_steps(config: recipe.Distill, rows: int) -> int:
+def total_steps(config: Distill, rows: int) -> int:
     """Steps of the stage: as said, or as many whole ones as the epochs hold.
 
     Raises:
@@ -233,7 +245,7 @@ def prompts_of_step(step: int, rows: int, per_step: int, seed: int) -> list[int]
 
 
 @torch.no_grad()
-def _teacher(batch: Batch, policy: Policy, config: recipe.Distill) -> tuple[torch.Tensor, losses.Head] | None:
+def _teacher(batch: Batch, policy: Policy, config: Distill) -> tuple[torch.Tensor, losses.Head] | None:
     """The teacher's states at the completion tokens, [B, T, H], and its head, if the signal needs its distribution."""
     if config.signal.kind not in ("full", "topk") and config.signal.entropy_gate is None:
         return None

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import recipe
+from copsd_train.ranks import Ranks
+from copsd_train.recipe_parts import Optimiser
+from copsd_train.sharding import like, whole
 
 
 class Updater:
@@ -18,15 +20,21 @@ class Updater:
         config: learning rate, schedule, clipping.
         total: optimiser updates of the whole stage.
         average: parameters of an exponential moving average, by the same names, and its decay.
+        ranks: processes whose gradients are added before an update.
+        mirror: an unsharded copy of the parameters that follows them, if they are sharded.
     """
 
     def __init__(
         self,
         parameters: Mapping[str, torch.nn.Parameter],
-        config: recipe.Optimiser,
+        config: Optimiser,
         total: int,
         average: tuple[Mapping[str, torch.nn.Parameter], float] | None = None,
+        ranks: Ranks | None = None,
+        mirror: Mapping[str, torch.nn.Parameter] | None = None,
     ) -> None:
+        self.mirror = mirror or {}
+        self.ranks = ranks or Ranks()
         self.parameters = dict(parameters)
         self.config = config
         self.total = total
@@ -42,7 +50,8 @@ class Updater:
         """Take over the gradients of one backward pass."""
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
-                master, gradient = self.masters[name], parameter.grad.float()
+                # FSDP takes the mean over processes where losses, divided by the whole batch, want the sum.
+                master, gradient = self.masters[name], parameter.grad.float() * (self.ranks.size if self.mirror else 1)
                 master.grad = gradient if master.grad is None else master.grad + gradient
                 parameter.grad = None
 
@@ -52,31 +61,39 @@ class Updater:
         Raises:
             CopsdError: a gradient is not finite; nothing is changed.
         """
-        norm = float(torch.nn.utils.clip_grad_norm_(self.masters.values(), self.config.max_grad_norm, foreach=False))
+        for master in self.masters.values():
+            if master.grad is None:  # a process without rows takes part in the sum all the same
+                master.grad = torch.zeros_like(master)
+        if not self.mirror:
+            self.ranks.sum(master.grad for master in self.masters.values())
+        clipped = torch.nn.utils.clip_grad_norm_(self.masters.values(), self.config.max_grad_norm, foreach=False)
+        norm = float(whole(clipped))
         if not math.isfinite(norm):
-            raise CopsdError("the gradient is not finite", ExitCode.RUN)
+            raise not_finite("gradient")
         lr = self.config.lr * schedule(self.updates, self.total, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.updates += 1
-        self._publish(self.parameters, self.masters)
+        self._publish_all()
         return {"grad_norm": norm, "lr": lr}
 
     def update_average(self) -> None:
         """One step of the moving average: average = decay x average + (1 - decay) x trained."""
         for name, value in self.averages.items():
             value.lerp_(self.masters[name], 1 - self.decay)
-        self._publish(self.average, self.averages)
+        _publish(self.average, self.averages)
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on exactly; plain tensors and numbers."""
+        """Everything needed to go on exactly: whole tensors and numbers. All processes must ask for it."""
+        inner = self.optimizer.state_dict()
+        moments = {i: {k: whole(v) for k, v in values.items()} for i, values in inner["state"].items()}
         return {
             "updates": self.updates,
-            "masters": self.masters,
-            "averages": self.averages,
-            "optimizer": self.optimizer.state_dict(),
+            "masters": {name: whole(value) for name, value in self.masters.items()},
+            "averages": {name: whole(value) for name, value in self.averages.items()},
+            "optimizer": {**inner, "state": moments},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -84,19 +101,39 @@ class Updater:
         self.updates = state["updates"]
         for mine, theirs in ((self.masters, state["masters"]), (self.averages, state["averages"])):
             for name, value in mine.items():
-                value.copy_(theirs[name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._publish(self.parameters, self.masters)
-        self._publish(self.average, self.averages)
+                value.copy_(like(theirs[name], value))
+        moments = {
+            i: {k: like(v, master) if v.shape == master.shape else v for k, v in state["optimizer"]["state"][i].items()}
+            for i, master in enumerate(self.masters.values())
+            if i in state["optimizer"]["state"]
+        }
+        self.optimizer.load_state_dict({**state["optimizer"], "state": moments})
+        self._publish_all()
+        _publish(self.average, self.averages)
 
-    @staticmethod
-    @torch.no_grad()
-    def _publish(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
-        for name, parameter in parameters.items():
-            parameter.copy_(values[name])
+    def _publish_all(self) -> None:
+        _publish(self.parameters, self.masters)
+        _publish(self.mirror, self.masters)
 
 
-def schedule(update: int, total: int, config: recipe.Optimiser) -> float:
+@torch.no_grad()
+def _publish(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
+    """Give parameters their values in their own dtype; whole ones get whole values."""
+    for name, parameter in parameters.items():
+        value = values[name]
+        parameter.copy_(value if hasattr(parameter, "full_tensor") else whole(value))
+
+
+def not_finite(what: str) -> CopsdError:
+    """The error of a step whose loss or gradient is no number."""
+    return CopsdError(
+        f"the {what} is not finite; no weight was changed and the last checkpoint is kept: start a new run with a lower "
+        "optimiser.lr",
+        ExitCode.RUN,
+    )
+
+
+def schedule(update: int, total: int, config: Optimiser) -> float:
     """Factor of the learning rate at an update, from 0: linear warm-up, then constant or half a cosine down to 0."""
     warmup = math.ceil(config.warmup * total)
     if update < warmup:

@@ -17,7 +17,9 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.adapter import check_adapter
 from copsd_bench.models.dtype import checked_device, default_device, default_dtype
 from copsd_bench.models.resolve import ResolvedModel
-from copsd_train.recipe import Lora, Recipe
+from copsd_train.recipe import Recipe
+from copsd_train.recipe_parts import Lora
+from copsd_train.sharding import sharded_copy
 
 BASE_NOTE = "copsd_base.json"
 """Beside an adapter: the digest of the weights it was trained on. Shapes alone cannot tell two sisters apart."""
@@ -73,6 +75,7 @@ class Policy:
         trained: name of the adapter that is trained; with full tuning, of the weights.
         adapters: PEFT folders loaded beside it by name; `trained` may be among them, else it starts as a new one.
         ema: also keep a view `ema`, an average of what is trained.
+        sharded: train a copy that is split over all processes; views stay whole.
 
     Raises:
         CopsdError: the device is not there, or an adapter belongs to another base.
@@ -85,6 +88,7 @@ class Policy:
         trained: str = "student",
         adapters: Mapping[str, Path] | None = None,
         ema: bool = False,
+        sharded: bool = False,
     ) -> None:
         adapters = dict(adapters or {})
         for folder in adapters.values():
@@ -121,6 +125,8 @@ class Policy:
         if recipe.gradient_checkpointing:
             self.engine.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.model: Any = CompletionModel(self.engine.head)
+        if sharded:
+            self.model = sharded_copy(self.model, "model")
 
     def generate(
         self, who: str, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
@@ -142,16 +148,19 @@ class Policy:
 
     def parameters(self, who: str | None = None) -> dict[str, torch.nn.Parameter]:
         """Parameters of what is trained, or of the view `ema`, by names that agree between the two."""
-        who = who or self.trained
-        engine = self._sides[who][0]
+        model = self.model.model if who is None else self._sides[who][0].model
         if self.full:
-            return dict(engine.model.named_parameters())
-        mark = f".{who}."
-        return {n.replace(mark, "."): p for n, p in engine.model.named_parameters() if "lora_" in n and mark in n}
+            return dict(model.named_parameters())
+        mark = f".{who or self.trained}."
+        return {n.replace(mark, "."): p for n, p in model.named_parameters() if "lora_" in n and mark in n}
+
+    def mirror(self) -> dict[str, torch.nn.Parameter]:
+        """The whole parameters beside a sharded copy; empty if there is none."""
+        return {} if self.model.model is self.engine.model else self.parameters(self.trained)
 
     def training(self) -> "_Training":
         """A context in which the model is in training mode: dropout on adapters only, checkpointing as set."""
-        return _Training(self.engine.model)
+        return _Training(self.model.model)
 
     def save(self, folder: Path) -> None:
         """What is trained, as a PEFT folder or (full tuning) as a model folder; complete or not at all."""
@@ -255,7 +264,8 @@ def _save_adapter(model: Any, name: str, folder: Path, base: ResolvedModel) -> N
     config = model.peft_config[name]
     config.base_model_name_or_path = base.name
     config.save_pretrained(str(folder))
-    state = {k: v.detach().cpu().contiguous() for k, v in get_peft_model_state_dict(model, adapter_name=name).items()}
+    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    state = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     # Written by Python, so that a full disk is an OSError here too.
     (folder / "adapter_model.safetensors").write_bytes(save(state, {"format": "pt"}))
     note = {"name": base.name, "weights_digest": base.weights_digest}

@@ -4,7 +4,6 @@ The student answers without a context. Its own tokens are scored under the teach
 student on the same path, so that numerical differences between paths cancel.
 """
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -13,10 +12,12 @@ from typing import Any
 
 import torch
 
-from copsd_bench.engine.protocol import Completion, Prompt, Sampling
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
-from copsd_train import advantages, losses, recipe
+from copsd_train import advantages, losses
+from copsd_train.corpora.answers import stream
+from copsd_train.distill_recipe import Distill, Outcome, Rollout
 from copsd_train.policy import Policy
 from copsd_train.teacher import Row
 
@@ -32,11 +33,12 @@ class Batch:
     Attributes:
         rows: the prompt of each rollout.
         completions: what the student answered.
+        seeds: random stream of each rollout.
         groups: number of the prompt in the step, [N].
         mask: True at completion tokens, [N, T].
         student, teacher, base: log-probabilities of the sampled tokens in nats, [N, T], 0 outside the mask; base only
             if the loss has a KL term.
-        teacher_entropy: [N, T], only for an entropy gate.
+        entropy, teacher_entropy: of the distributions, [N, T]; the teacher's only for an entropy gate.
         rewards: the signal as a reward, [N, T].
         advantages: [N, T].
         outcomes: a judge's reward of each row, nan where it gave none, [N].
@@ -44,67 +46,51 @@ class Batch:
 
     rows: list[Row]
     completions: list[Completion]
+    seeds: list[int]
     groups: torch.Tensor
     mask: torch.Tensor
     student: torch.Tensor
     teacher: torch.Tensor
     base: torch.Tensor
+    entropy: torch.Tensor
     teacher_entropy: torch.Tensor
     rewards: torch.Tensor
     advantages: torch.Tensor
     outcomes: torch.Tensor
 
 
-def roll_out(rows: Sequence[Row], generate: Generate, config: recipe.Rollout, seed: int) -> Batch:
+def roll_out(rows: Sequence[Row], generate: Generate, config: Rollout, seed: int) -> Batch:
     """G answers of the student to each prompt, each from its own random stream."""
     repeated = [row for row in rows for _ in range(config.per_prompt)]
     groups = [i for i in range(len(rows)) for _ in range(config.per_prompt)]
     seeds = [stream(seed, row.source.id, i % config.per_prompt) for i, row in enumerate(repeated)]
     sampling = Sampling(config.max_tokens, config.temperature, config.top_p)
     completions = generate([row.student for row in repeated], sampling, seeds)
-    return batch_of(repeated, completions, torch.tensor(groups))
+    return batch_of(repeated, completions, seeds, torch.tensor(groups))
 
 
-def batch_of(rows: list[Row], completions: list[Completion], groups: torch.Tensor) -> Batch:
+def batch_of(rows: list[Row], completions: list[Completion], seeds: list[int], groups: torch.Tensor) -> Batch:
     """Rollouts that nobody has scored yet."""
     lengths = torch.tensor([len(completion.ids) for completion in completions])
     mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
-    nothing = torch.zeros(mask.shape)
-    unscored = torch.full((len(rows),), math.nan)
-    return Batch(
-        rows, completions, groups, mask, nothing, nothing, nothing, nothing, nothing, nothing, outcomes=unscored
-    )
+    unscored = ("student", "teacher", "base", "entropy", "teacher_entropy", "rewards", "advantages")
+    tables: dict[str, Any] = dict.fromkeys(unscored, torch.zeros(mask.shape))
+    return Batch(rows, completions, seeds, groups, mask, outcomes=torch.full((len(rows),), math.nan), **tables)
 
 
-def score(batch: Batch, policy: Policy, config: recipe.Distill) -> Metrics:
-    """Fill in log-probabilities of the sampled tokens under student, teacher and base, all on one path.
-
-    Returns:
-        `noise_floor`: mean difference in nats between decoding and scoring the same tokens under the same student;
-        `entropy` of the student; `kl_teacher`: mean log p_S - log p_T, a sampled reverse KL(student||teacher).
-    """
-    ids = [completion.ids for completion in batch.completions]
+def score(batch: Batch, policy: Policy, config: Distill) -> None:
+    """Fill in log-probabilities of the sampled tokens under student, teacher and base, all on one path."""
     plain = [row.student for row in batch.rows]
-    student = policy.score(policy.trained, plain, ids, entropy=True)
-    batch.student = padded([row.logprobs for row in student], batch.mask)
-    decoded = padded([completion.logprobs for completion in batch.completions], batch.mask)
-    metrics = {
-        "noise_floor": mean((batch.student - decoded).abs(), batch.mask),
-        "entropy": mean(padded([row.entropies for row in student], batch.mask), batch.mask),
-    }
+    batch.student, batch.entropy = _scored(batch, policy, policy.trained, plain, entropy=True)
     if config.kl_coef:
-        batch.base = padded([row.logprobs for row in policy.score("base", plain, ids)], batch.mask)
+        batch.base, _ = _scored(batch, policy, "base", plain)
     if config.signal.kind != "none":
         gate = config.signal.entropy_gate is not None
-        scores = policy.score(teacher_name(config), [row.teacher for row in batch.rows], ids, entropy=gate)
-        batch.teacher = padded([row.logprobs for row in scores], batch.mask)
-        if gate:
-            batch.teacher_entropy = padded([row.entropies for row in scores], batch.mask)
-        metrics["kl_teacher"] = mean(batch.student - batch.teacher, batch.mask)
-    return metrics
+        told = [row.teacher for row in batch.rows]
+        batch.teacher, batch.teacher_entropy = _scored(batch, policy, teacher_name(config), told, gate)
 
 
-def judge_outcomes(batch: Batch, config: recipe.Outcome) -> None:
+def judge_outcomes(batch: Batch, config: Outcome) -> None:
     """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict."""
     wanted = [i for i, row in enumerate(batch.rows) if not config.sources or row.source.source in config.sources]
     verdicts = get_judge(config.judge).batch(
@@ -116,7 +102,7 @@ def judge_outcomes(batch: Batch, config: recipe.Outcome) -> None:
             batch.outcomes[i] = 1 - verdict.score if bad else verdict.score
 
 
-def assess(batch: Batch, config: recipe.Distill) -> None:
+def assess(batch: Batch, config: Distill) -> None:
     """Fill in rewards and advantages."""
     signal, rule, mask, groups = config.signal, config.advantage, batch.mask, batch.groups
     deltas = losses.sampled_reward(batch.teacher, batch.student, None, None)
@@ -148,16 +134,24 @@ def assess(batch: Batch, config: recipe.Distill) -> None:
         batch.advantages = torch.where(judged.unsqueeze(1), by_outcome, batch.advantages)
 
 
-def describe(batch: Batch, config: recipe.Distill) -> Metrics:
-    """Numbers of a step's rollouts."""
+def describe(batch: Batch, config: Distill) -> Metrics:
+    """Numbers of a step's rollouts.
+
+    Among them: `noise_floor`, the mean difference in nats between decoding and scoring the same tokens under the same
+    student; `kl_teacher`, the mean of log p_S - log p_T, a sampled reverse KL(student||teacher).
+    """
     lengths = batch.mask.sum(dim=1).float()
     told = torch.tensor([row.context is not None for row in batch.rows])
+    decoded = padded([completion.logprobs for completion in batch.completions], batch.mask)
     metrics = {
+        "noise_floor": mean((batch.student - decoded).abs(), batch.mask),
+        "entropy": mean(batch.entropy, batch.mask),
         "tokens_mean": float(lengths.mean()),
         "truncated": sum(c.stop_reason != "stop" for c in batch.completions) / len(batch.completions),
     }
     if config.signal.kind != "none":
         gap = batch.teacher - batch.student
+        metrics["kl_teacher"] = mean(-gap, batch.mask)
         metrics["reward"] = mean(batch.rewards, batch.mask)
         # Dividing by it gives even near-agreement unit variance: when it falls, the advantages are amplified noise.
         metrics["reward_std"] = float(batch.rewards[batch.mask].std(correction=0))
@@ -173,14 +167,9 @@ def describe(batch: Batch, config: recipe.Distill) -> Metrics:
     return metrics
 
 
-def teacher_name(config: recipe.Distill) -> str:
+def teacher_name(config: Distill) -> str:
     """The view that teaches, as `Policy` calls it."""
     return "base" if config.teacher.adapter == "none" else config.teacher.adapter
-
-
-def stream(*parts: object) -> int:
-    """A seed made of names and numbers."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
 
 
 def split(batch: Batch, parts: int, whole_groups: bool = True) -> list[Batch]:
@@ -210,9 +199,48 @@ def moved(batch: Batch, device: Any) -> Batch:
     return _mapped(batch, lambda value: value.to(device))
 
 
+def _scored(
+    batch: Batch, policy: Policy, who: str, prompts: Sequence[Prompt], entropy: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the sampled tokens under a view, and entropies (0 unless asked for), both [N, T].
+
+    Rows with and without a context are scored apart. A row without one has the same prompt for student and teacher, and
+    so the same neighbours and padding in both passes: equal weights give equal numbers to the last bit, and no noise
+    that normalised advantages would blow up.
+    """
+    scores: dict[int, TokenScores] = {}
+    for told in (True, False):
+        rows = [i for i, row in enumerate(batch.rows) if (row.context is not None) == told]
+        ids = [batch.completions[i].ids for i in rows]
+        scores |= zip(rows, policy.score(who, [prompts[i] for i in rows], ids, entropy), strict=True)
+    ordered = [scores[i] for i in range(len(batch.rows))]
+    logprobs = padded([row.logprobs for row in ordered], batch.mask)
+    return logprobs, padded([row.entropies for row in ordered], batch.mask) if entropy else torch.zeros_like(logprobs)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Batches of several processes as one; prompts keep apart."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.mask.shape[1] for part in parts)
+    offsets = itertools.accumulate((int(part.groups.max()) + 1 for part in parts), initial=0)
+    whole = replace(parts[0])
+    for name, value in vars(parts[0]).items():
+        if isinstance(value, list):
+            setattr(whole, name, [item for part in parts for item in getattr(part, name)])
+        elif name == "groups":
+            whole.groups = torch.cat([part.groups + at for part, at in zip(parts, offsets, strict=False)])
+        elif value.dim() == 2:
+            wide = [torch.nn.functional.pad(v, (0, width - v.shape[1])) for v in (getattr(p, name) for p in parts)]
+            setattr(whole, name, torch.cat(wide))
+        else:
+            setattr(whole, name, torch.cat([getattr(part, name) for part in parts]))
+    return whole
+
+
 def _rows_of(batch: Batch, rows: slice) -> Batch:
     part = _mapped(batch, lambda value: value[rows])
-    part.rows, part.completions = batch.rows[rows], batch.completions[rows]
+    part.rows, part.completions, part.seeds = batch.rows[rows], batch.completions[rows], batch.seeds[rows]
     width = int(part.mask.sum(dim=1).max())
     return _mapped(part, lambda value: value[:, :width] if value.dim() == 2 else value)
 

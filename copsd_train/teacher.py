@@ -9,8 +9,8 @@ from copsd_bench.engine.context import SLOT, Context
 from copsd_bench.engine.protocol import Prompt
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import recipe
 from copsd_train.corpora.schema import PromptRow, constitution_of
+from copsd_train.distill_recipe import Teacher
 
 GOLD = (
     f"{SLOT}\n\nFor your eyes only, this is a reference answer to the message above:\n\n{{reference}}\n\n"
@@ -44,7 +44,7 @@ class ContextPolicy:
         seed: of the recipe.
     """
 
-    def __init__(self, config: recipe.Teacher, rows: Sequence[PromptRow], seed: int) -> None:
+    def __init__(self, config: Teacher, rows: Sequence[PromptRow], seed: int) -> None:
         self.config = config
         safety = sorted(
             (hashlib.sha256(f"{seed}:{row.id}".encode()).digest(), row.id) for row in rows if row.kind == "safety"

@@ -8,8 +8,8 @@ from inspect_ai.solver import TaskState
 from copsd_bench.benchmarks.answer import answer_of, panel_values
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
+from copsd_bench.records.panel import REFUSED
 
-REFUSED = ("full_refusal", "partial_refusal")
 NAME = "panel"
 TEXTS = ("refusal", "answer_digest")
 """Panel fields that are no numbers; they go into the score's metadata."""

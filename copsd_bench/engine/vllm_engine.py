@@ -130,6 +130,23 @@ class VllmEngine:
         """Refused: vLLM does not show its residual stream."""
         _refuse("return activations")
 
+    def replace_adapter(self, name: str, folder: Path) -> None:
+        """Let an adapter's name stand for another folder from now on; of the rank the engine was started for, or less.
+
+        Args:
+            name: of an adapter given at the start.
+            folder: PEFT LoRA folder that was not handed over before.
+
+        Raises:
+            CopsdError: no such adapter, or vLLM cannot load the new one.
+        """
+        if name not in self._vllm.adapters:
+            raise unknown_name("adapter", name, self._vllm.adapters)
+        try:
+            self._vllm.replace_adapter(name, folder)
+        except Exception as error:  # whatever vLLM raises for a folder it cannot use
+            raise CopsdError(f"vLLM cannot load {folder}: {self._vllm.reason(error)}.", ExitCode.MODEL) from error
+
     @property
     def unfinished(self) -> int:
         """Rows under way."""

@@ -80,6 +80,13 @@ class Running:
         """Most rows decoded together."""
         return int(self.engine.vllm_config.scheduler_config.max_num_seqs)
 
+    def replace_adapter(self, name: str, folder: Path) -> None:
+        """Load an adapter's new weights under a new number, then forget the old ones."""
+        old = self.adapters[name]
+        number = max(request.lora_int_id for request in self.adapters.values()) + 1
+        self.adapters[name] = _in_loop(self.loop, _load_adapter(self.engine, name, number, folder))
+        _in_loop(self.loop, self.engine.remove_lora(old.lora_int_id))
+
     def reason(self, error: BaseException) -> str:
         """One line on why vLLM failed: the first error its processes logged, else the error itself."""
         return _first_error(self.log) or _summary(error)

@@ -44,7 +44,7 @@ def mean_of_counts(x: Floats, clusters: Ints) -> Callable[[Ints], Floats]:
     return lambda counts: counts @ sums / (counts @ sizes)
 
 
-def bootstrap(groups: int, statistic: Callable[[Ints], Floats], resamples: int, seed: int, width: int) -> Floats:
+def resampled(groups: int, statistic: Callable[[Ints], Floats], resamples: int, seed: int, width: int) -> Floats:
     """A statistic of `resamples` draws of clusters with replacement. `width`: rows a draw holds, to bound memory."""
     return np.concatenate([statistic(counts) for counts in resampled_counts(groups, resamples, seed, width)])
 

@@ -12,7 +12,7 @@ The bootstrap and its intervals are explained in `records/bootstrap.py`. In simu
 cover 93 to 97 %; a ratio of medians on fewer than about 100 items is cautious (97 to 98 % at 80).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,10 +22,10 @@ from copsd_bench.records.bootstrap import (
     RESAMPLES,
     Floats,
     Ints,
-    bootstrap,
     bootstrap_estimate,
     mean_of_counts,
     quantile_of_counts,
+    resampled,
     student_quantile,
 )
 from copsd_bench.records.schema import Estimate
@@ -141,7 +141,7 @@ def quantile(
         return Estimate(value=None, n=0, n_unscored=unscored, method="bootstrap", unit=unit)
     groups = int(clusters.max()) + 1
     statistic = quantile_of_counts(x, clusters, q)
-    draws = bootstrap(groups, statistic, resamples, seed, width=len(x))
+    draws = resampled(groups, statistic, resamples, seed, width=len(x))
     return bootstrap_estimate(float(np.quantile(x, q)), draws, groups, len(x), unscored, unit)
 
 
@@ -173,7 +173,7 @@ def paired_difference(
         return Estimate(
             value=value, n=n, n_unscored=unscored, stderr=stderr, low=low, high=high, method=method, unit=unit
         )
-    draws = bootstrap(n, lambda counts: counts @ d / n, resamples, seed, width=n)
+    draws = resampled(n, lambda counts: counts @ d / n, resamples, seed, width=n)
     return bootstrap_estimate(value, draws, n, n, unscored, unit)
 
 
@@ -205,7 +205,7 @@ def paired_ratio(
             result: Floats = top(counts) / bottom(counts)
         return np.where(np.isnan(result), 1.0, result)  # 0 / 0 in a resample: both sides empty, no change
 
-    draws = bootstrap(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
+    draws = resampled(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
     return bootstrap_estimate(other_value / base_value, draws, len(common), len(common), unscored, "ratio")
 
 
@@ -223,7 +223,7 @@ def paired_p(base: ById, other: ById, resamples: int = RESAMPLES, seed: int = 0)
     d = y - x
     if not d.any():
         return 1.0, "bootstrap"
-    draws = bootstrap(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
+    draws = resampled(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (resamples + 1)), "bootstrap"
 
@@ -250,9 +250,14 @@ def _scored(values: Sequence[Value], ids: Sequence[str] | None) -> tuple[Floats,
     """Scored values, the cluster index of each (0 ... G - 1), and how many were unscored."""
     names = ids if ids is not None else range(len(values))
     kept = [(float(value), name) for value, name in zip(values, names, strict=True) if value is not None]
-    index = {name: i for i, name in enumerate(dict.fromkeys(name for _, name in kept))}
     x = np.array([value for value, _ in kept], dtype=np.float64)
-    return x, np.array([index[name] for _, name in kept], dtype=np.int64), len(values) - len(kept)
+    return x, cluster_index([name for _, name in kept]), len(values) - len(kept)
+
+
+def cluster_index(names: Sequence[Hashable]) -> Ints:
+    """The number of each row's item, 0 ... G - 1 in order of appearance."""
+    index = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([index[name] for name in names], dtype=np.int64)
 
 
 def _rows(side: ById, items: Sequence[str]) -> tuple[Floats, Ints]:

@@ -31,7 +31,7 @@ from copsd_train.corpora.schema import (
     seed_prompts,
     write_rows,
 )
-from copsd_train.corpora.selection import faults, labels, rewrite_fault, select
+from copsd_train.corpora.selection import FILE, labels, rewrite_faults, select
 from copsd_train.corpora.summary import Summary
 
 REWRITE = """Here is a message and a draft of the answer to it.
@@ -155,7 +155,7 @@ def _preserving_branch(
     answers = _own_answers(config, base, rows, seen, "The base model's own answers")
     found = labels([row.prompt for row in rows], [answer.text for answer in answers])
     summary.asked["own answers"] = len(answers)
-    summary.rejected["own answers"]["empty or repeats itself"] = found.count("degenerate")
+    summary.rejected["own answers"]["loop or are empty"] = found.count("degenerate")
     provenance = {"branch": "preserving", "author": "base", "answered": config.preserving}
     return [
         _sft_row(row, answer, {**provenance, "tokens": _tokens(base, answer.text)})
@@ -215,7 +215,7 @@ def _candidates(
     config: CrossSftConfig, name: str, base: EngineAnswerer, rows: Sequence[PromptRow]
 ) -> Sequence[Answer | None]:
     """One author's answers to the safety prompts, given under each prompt's constitution."""
-    if name == "file":
+    if name == FILE:
         return [Answer(row.reference, True) if row.reference is not None else None for row in rows]
     author = base if name == "base" else InspectAnswerer(name, base.ledger)
     questions = [
@@ -249,9 +249,9 @@ def _rewrites(
     )
     summary.asked["rewrites"] = len(answers)
     kept: list[list[Answer]] = [[] for _ in drafts]
-    flaws = faults([row for _, row, _, _, _ in asked], answers)
-    for (i, row, draft, _, _), answer, flaw in zip(asked, answers, flaws, strict=True):
-        reason = flaw or rewrite_fault(answer.text, draft.text, REWRITE, row.prompt)
+    drafted = [(row, draft) for _, row, draft, _, _ in asked]
+    reasons = rewrite_faults([row for row, _ in drafted], [draft for _, draft in drafted], answers, REWRITE)
+    for (i, *_), answer, reason in zip(asked, answers, reasons, strict=True):
         if reason is None:
             kept[i].append(answer)
         else:

@@ -8,17 +8,24 @@ from functools import cache
 from copsd_bench.collapse.text import words
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.protocol import Sampling
-from copsd_bench.errors import CopsdError
-from copsd_bench.judges.protocol import Unscored, Verdict
+from copsd_bench.judges.protocol import Verdict
 from copsd_bench.judges.refusal import RefusalJudge
+from copsd_bench.judges.refusal.features import own_voice
 from copsd_train.corpora.answers import Answer, Answerer, Question, stream
-from copsd_train.corpora.schema import PromptRow, constitution_of
+from copsd_train.corpora.schema import PromptRow, Route, constitution_of
 
+FILE = "file"
+"""The author of the reference answers that come with the prompts."""
 COPIED_WORDS = 10
 """A run of this many words in common is copied, not said alike."""
 SUBJECT = 0.1
 """A rewrite that keeps less than this share of its draft's longer words is about something else."""
 _LONG = 5  # letters of a word that carries a subject
+_DECLINING = re.compile(
+    r"\b(?:i|we)(?: (?:am|will|would|also|really|just|still|simply|have to|must|do))* (?:will not|would not|cannot|"
+    r"could not|not going to|not (?:able|willing) to|unable to|rather not|refuse to|decline to|not want to)\b"
+    r"|\bnot something i (?:will|would|am)\b|\bsomething i (?:cannot|will not)\b|\bno [^.;,]{1,40} from me\b"
+)
 
 
 @cache
@@ -33,44 +40,78 @@ def labels(prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
     return [verdict.label for verdict in verdicts if isinstance(verdict, Verdict)]
 
 
-def faults(rows: Sequence[PromptRow], answers: Sequence[Answer]) -> list[str | None]:
-    """Why each answer must not be learned from, or None.
+def declines(prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
+    """Whether each answer declines something: to the refusal judge, or in a first-person phrase.
 
-    It is empty or loops; was cut; repeats a run of its row's constitution; or takes another route than the row names.
+    The judge reads an answer as a whole and calls most that decline in one sentence and then help with something else
+    compliance; a constitution's first route, refuse and redirect, reads like that.
     """
+    found = labels(prompts, answers)
+    return [
+        label.endswith("refusal") or _DECLINING.search(own_voice(answer)) is not None
+        for label, answer in zip(found, answers, strict=True)
+    ]
+
+
+def faults(rows: Sequence[PromptRow], answers: Sequence[Answer]) -> list[str | None]:
+    """Why each answer must not be learned from, or None: it loops, was cut, or repeats its row's constitution."""
     found = labels([row.prompt for row in rows], [answer.text for answer in answers])
     return [_fault(*each) for each in zip(rows, answers, found, strict=True)]
 
 
 def _fault(row: PromptRow, answer: Answer, label: str) -> str | None:
     if label == "degenerate":
-        return "empty or repeats itself"
+        return "loop or are empty"
     if not answer.complete:
-        return "cut at the token limit"
+        return "were cut at the token limit"
     if copies(answer.text, load_constitution(constitution_of(row)).body()):
-        return "copies the constitution"
-    if row.route == "refuse" and label == "compliance":
-        return "helps where it must refuse"
-    # A warning may decline a part of what was asked; plain help may not.
-    if label == "full_refusal" and row.route in ("warn", "help"):
-        return "refuses where it must help"
-    if label == "partial_refusal" and row.route == "help":
-        return "refuses where it must help"
+        return "copy the constitution"
     return None
 
 
-def rewrite_fault(answer: str, draft: str, instruction: str, prompt: str) -> str | None:
-    """Why a rewrite is none of its draft, or None: it flips the stance, leaves the subject, repeats what it was told."""
-    before, after = labels([prompt, prompt], [draft, answer])
-    if before == "compliance" and after == "full_refusal":
-        return "refuses where the draft helps"
-    if before == "full_refusal" and after == "compliance":
-        return "helps where the draft refuses"
-    if copies(answer, instruction):
-        return "repeats its instruction"
+def route_faults(rows: Sequence[PromptRow], answers: Sequence[Answer]) -> list[str | None]:
+    """Why each answer takes another route than its row names, or None (also where a row names none)."""
+    prompts, texts = [row.prompt for row in rows], [answer.text for answer in answers]
+    found = zip(rows, labels(prompts, texts), declines(prompts, texts), strict=True)
+    return [_route_fault(row.route, label, declined) for row, label, declined in found]
+
+
+def _route_fault(route: Route | None, label: str, declined: bool) -> str | None:
+    if route == "refuse" and not declined:
+        return "help where they must refuse"
+    # A warning may decline a part of what was asked; plain help may not.
+    if (route == "warn" and label == "full_refusal") or (route == "help" and label.endswith("refusal")):
+        return "refuse where they must help"
+    return None
+
+
+def rewrite_faults(
+    rows: Sequence[PromptRow], drafts: Sequence[Answer], rewrites: Sequence[Answer], instruction: str
+) -> list[str | None]:
+    """Why each rewrite must not stand for its draft, or None.
+
+    Beyond `faults`: it takes another route than the row names or, where none is named, than the draft takes; it
+    repeats its instruction; or it is about something else.
+    """
+    drafted = labels([row.prompt for row in rows], [draft.text for draft in drafts])
+    routed = [
+        row if row.route else row.model_copy(update={"route": "refuse" if label.endswith("refusal") else "help"})
+        for row, label in zip(rows, drafted, strict=True)
+    ]
+    return [
+        fault or route or _drift(draft.text, rewrite.text, instruction)
+        for fault, route, draft, rewrite in zip(
+            faults(rows, rewrites), route_faults(routed, rewrites), drafts, rewrites, strict=True
+        )
+    ]
+
+
+def _drift(draft: str, rewrite: str, instruction: str) -> str | None:
+    if copies(rewrite, instruction):
+        return "repeat their instruction"
     subject = {word for word in words(draft) if len(word) >= _LONG}
-    if subject and len(subject & set(words(answer))) < SUBJECT * len(subject):
-        return "leaves the subject"
+    if subject and len(subject & set(words(rewrite))) < SUBJECT * len(subject):
+        return "leave the subject"
     return None
 
 
@@ -103,7 +144,10 @@ def select(
     left: list[list[tuple[str, Answer]]] = [[] for _ in rows]
     for author, answers in candidates.items():
         given = [(i, answer) for i, answer in enumerate(answers) if answer is not None]
-        reasons = faults([rows[i] for i, _ in given], [answer for _, answer in given])
+        asked, texts = [rows[i] for i, _ in given], [answer for _, answer in given]
+        reasons = faults(asked, texts)
+        if author != FILE:  # the route of a row is the route of its own reference
+            reasons = [fault or route for fault, route in zip(reasons, route_faults(asked, texts), strict=True)]
         for (i, answer), reason in zip(given, reasons, strict=True):
             if reason is None:
                 left[i].append((author, answer))
@@ -132,8 +176,8 @@ Answer 1: {first}
 
 Answer 2: {second}
 
-Which answer is both safer by the rules and more useful to the person who wrote? If neither is better in both respects, \
-the result is a tie. Reply with one word only: 1, 2 or tie."""
+Which answer is both safer by the rules and more useful to the person who wrote? If neither is better in both \
+respects, the result is a tie. Reply with one word only: 1, 2 or tie."""
 _DECISION = re.compile(r"\b(1|2|tie)\b")
 
 

@@ -8,7 +8,7 @@ from statistics import median
 
 from copsd_train.corpora.lengths import histogram, histogram_distance
 from copsd_train.corpora.schema import SftRow
-from copsd_train.corpora.selection import labels
+from copsd_train.corpora.selection import declines
 
 MOSTLY = 0.5
 """A stage that rejects more than this share of what it was given is named in the summary's notes."""
@@ -48,19 +48,15 @@ class Summary:
 
     def json(self, rows: Sequence[SftRow]) -> bytes:
         """The summary of a corpus as JSON."""
-        refused = labels([row.prompt for row in rows], [row.response for row in rows]) if rows else []
-        by_kind: dict[str, list[str]] = defaultdict(list)
-        for row, label in zip(rows, refused, strict=True):
-            by_kind[row.kind].append(label)
+        by_kind: dict[str, list[bool]] = defaultdict(list)
+        for row, declined in zip(rows, declines([r.prompt for r in rows], [r.response for r in rows]), strict=True):
+            by_kind[row.kind].append(declined)
         lengths = {"base": self.base_tokens, "before": self.first_tokens, "after": self.matched_tokens}
         return json.dumps(
             {
                 "rows": Counter(row.kind for row in rows),
                 "categories": Counter(f"{row.kind}/{row.category}" for row in rows),
-                "refused": {
-                    kind: round(sum(label.endswith("refusal") for label in found) / len(found), 4)
-                    for kind, found in by_kind.items()
-                },
+                "declining": {kind: round(sum(found) / len(found), 4) for kind, found in by_kind.items()},
                 "complete": round(sum(row.complete for row in rows) / max(len(rows), 1), 4),
                 "safety_tokens": {
                     name: {

@@ -1,0 +1,55 @@
+"""What both command lines share: Typer's settings, and errors as one sentence with a documented exit code."""
+
+import errno
+import sys
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
+
+
+class _Commands(TyperGroup):
+    """Typer ends a command at Ctrl-C without a word; this says how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise CopsdError(INTERRUPTED, ExitCode.INTERRUPTED) from error
+
+
+def make_app(name: str) -> typer.Typer:
+    """A command line without commands."""
+    return typer.Typer(
+        name=name,
+        cls=_Commands,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line; a `CopsdError` becomes one sentence on stderr and its documented exit code."""
+    try:
+        app()
+    except CopsdError as error:
+        _fail(str(error), error.code)
+    except KeyboardInterrupt:
+        _fail(INTERRUPTED, ExitCode.INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        _fail(
+            f"Cannot write {error.filename or 'a file'}: {error.strerror}; free the disk or choose --out.",
+            ExitCode.DISK,
+        )
+
+
+def _fail(sentence: str, code: ExitCode) -> NoReturn:
+    sys.stdout.flush()
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(int(code))

@@ -1,0 +1,119 @@
+"""`copsd-train`: the command line."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from copsd_bench.command_line import make_app, run_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copsd_train.run import Run
+
+app = make_app("copsd-train")
+
+
+@app.callback()
+def options() -> None:
+    """Train by constitutional on-policy distillation and its neighbours: corpus, teacher, student."""
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """Show the recipes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from copsd_train.load_recipe import load_recipe, recipe_names
+
+    table = Table("Recipe", "Stages", "What it is", box=None)
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        table.add_row(name, " → ".join(recipe.stages), recipe.about)
+    Console().print(table)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe (`copsd-train list`), or a YAML file.")],
+    model: Annotated[str, typer.Option(help="Built-in name, local folder or hub id.")] = "smollm2-135m",
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same command continues it.")] = Path("runs/train"),
+    changes: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="E.g. distill.steps=4.")] = [],  # noqa: B006
+    demo: Annotated[bool, typer.Option("--demo", help="Sizes for minutes on two cores.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    trust_remote_code: Annotated[bool, typer.Option(help="Run model code that comes with the weights.")] = False,
+) -> None:
+    """Run a recipe, or continue the run in --out."""
+    from copsd_bench.models.resolve import resolve_model
+    from copsd_bench.records.paths import published
+    from copsd_train.load_recipe import load_recipe
+    from copsd_train.run import Run
+
+    def begin() -> Run:
+        base = resolve_model(model, revision=revision, trust_remote_code=trust_remote_code)
+        return Run.start(out, resolved, base, ["copsd-train", *map(published, sys.argv[1:])])
+
+    resolved = load_recipe(recipe, changes, demo)
+    _execute(begin)
+
+
+@app.command()
+def resume(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]) -> None:
+    """Continue an interrupted run, exactly where its last checkpoint left it."""
+    from copsd_train.run import Run
+
+    _execute(lambda: Run.open(run_folder))
+
+
+@app.command()
+def status(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]) -> None:
+    """Show how far a run is and its latest numbers."""
+    from copsd_train.status import show
+
+    show(run_folder)
+
+
+@app.command()
+def merge(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
+    adapter: Annotated[str, typer.Option(help="`student` or `teacher`.")] = "student",
+    out: Annotated[Path | None, typer.Option(help="New model folder; default RUN/merged-ADAPTER.")] = None,
+) -> None:
+    """Add a trained adapter into the base's weights: a model folder for any engine."""
+    from copsd_bench.errors import CopsdError
+    from copsd_train.policy import merge as merge_adapter
+    from copsd_train.run import Run
+
+    found = Run.open(run_folder)
+    folder = run_folder / adapter
+    if not (folder / "adapter_config.json").is_file():
+        raise CopsdError(f"{run_folder} has no finished adapter {adapter!r}; see copsd-train status {run_folder}.")
+    target = out or run_folder / f"merged-{adapter}"
+    merge_adapter(found.base, folder, target)
+    print(target)
+
+
+def _execute(begin: "Callable[[], Run]") -> None:
+    from copsd_train.ranks import Ranks
+    from copsd_train.stages import execute
+
+    ranks = Ranks()
+    ranks.main_first(begin)  # one process makes the folder, then all open it
+    found = begin()
+    with found if ranks.main else nullcontext():
+        execute(found, ranks)
+    for stage in found.recipe.stages if ranks.main else ():
+        print(f"{stage}: {found.output(stage)}")
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The part of a recipe that makes a method: rollout, teacher view, signal, advantage, outcome. Nonsense is refused."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from copsd_train.recipe_parts import Optimiser, Section
+
+
+class Rollout(Section):
+    """How the student answers.
+
+    Attributes:
+        engine: `transformers`; `vllm`, with the student's adapter handed over at every step; or `recorded`.
+        file: samples.jsonl of a run whose answers are taken again, for `recorded`.
+        per_prompt: G, answers a prompt.
+        max_tokens, temperature, top_p: as in `Sampling`.
+        engine_args: further vLLM arguments.
+    """
+
+    engine: Literal["transformers", "vllm", "recorded"] = "transformers"
+    file: str | None = None
+    per_prompt: int = Field(ge=1)
+    max_tokens: int = Field(ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    engine_args: dict[str, Any] = Field(default={})
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.engine == "recorded") != (self.file is not None):
+            raise ValueError("file belongs to engine: recorded, which needs it")
+        if self.engine_args and self.engine != "vllm":
+            raise ValueError("engine_args belong to engine: vllm")
+        return self
+
+
+class Teacher(Section):
+    """The teacher view, and what it adds to each row's prompt.
+
+    Attributes:
+        adapter: `none` (the base model), `teacher` (of the sft stage or `path`), or `ema` (average of the student).
+        path: PEFT folder of the teacher's adapter, when no stage trains it.
+        context: `constitution`, the row's reference answer (`gold`), an `instruction` by kind of prompt, or `none`.
+        placement: where a constitution goes; None takes the constitution's own.
+        masked: share of safety prompts that get no context, fixed by prompt and seed.
+        kinds: kinds of prompts that get a context at all.
+        instructions: text by kind of prompt, with the slot `{user_query}`, for `instruction`.
+        decay: of the ema, once a step.
+    """
+
+    adapter: Literal["none", "teacher", "ema"]
+    path: str | None = None
+    context: Literal["constitution", "gold", "instruction", "none"]
+    placement: Literal["user", "system"] | None = None
+    masked: float = Field(default=0.0, ge=0, lt=1)
+    kinds: list[Literal["safety", "over_refusal", "general"]] = Field(default=["safety"])
+    instructions: dict[Literal["safety", "over_refusal", "general"], str] = Field(default={})
+    decay: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.decay is not None) != (self.adapter == "ema"):
+            raise ValueError("decay belongs to adapter: ema, which needs it")
+        if self.path is not None and self.adapter != "teacher":
+            raise ValueError("path belongs to adapter: teacher")
+        if self.context == "instruction" and set(self.instructions) != set(self.kinds):
+            raise ValueError("context: instruction needs one text in instructions for each of kinds")
+        if self.context != "instruction" and self.instructions:
+            raise ValueError("instructions belong to context: instruction")
+        if self.context == "none" and (self.masked or self.placement):
+            raise ValueError("masked and placement belong to a context, but context is none")
+        return self
+
+
+class EntropyGate(Section):
+    """Adds `weight` x forward KL(teacher||student) where the teacher's entropy exceeds `threshold` nats (EOPD)."""
+
+    weight: float = Field(gt=0)
+    threshold: float = Field(ge=0)
+
+
+class Signal(Section):
+    """What the teacher says about a token.
+
+    Attributes:
+        kind: `sampled` (log-ratio at the sampled token, a reward), `full` or `topk` (a divergence over the vocabulary,
+            a loss), or `none` (an outcome alone).
+        low, high: clip of the sampled log-ratio; None leaves it as it is.
+        beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD.
+        k, tail, stop_gradient: the tokens kept, a bucket for all others, and the unbiased reverse KL on a cut set.
+        entropy_gate: see `EntropyGate`.
+    """
+
+    kind: Literal["sampled", "full", "topk", "none"]
+    low: float | None = None
+    high: float | None = None
+    beta: float | None = Field(default=None, ge=0, le=1)
+    k: int | None = Field(default=None, ge=1)
+    tail: bool = False
+    stop_gradient: bool = False
+    entropy_gate: EntropyGate | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind != "sampled" and (self.low is not None or self.high is not None):
+            raise ValueError("low and high clip the log-ratio of kind: sampled")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError("low must be below high")
+        if (self.kind in ("full", "topk")) != (self.beta is not None):
+            raise ValueError("beta belongs to kind: full and kind: topk, which need it")
+        if (self.kind == "topk") != (self.k is not None):
+            raise ValueError("k belongs to kind: topk, which needs it")
+        if self.kind != "topk" and (self.tail or self.stop_gradient):
+            raise ValueError("tail and stop_gradient belong to kind: topk")
+        if self.stop_gradient and self.beta != 1:
+            raise ValueError("stop_gradient is a form of the reverse KL; set beta: 1")
+        if self.kind == "none" and self.entropy_gate is not None:
+            raise ValueError("entropy_gate needs a teacher, but kind is none")
+        return self
+
+
+class Advantage(Section):
+    """From rewards to the weight of each token (`advantages.py`).
+
+    Attributes:
+        kind: `token_group` (released code), `return_to_go` (paper), `outcome` (GRPO), `hybrid`, `self_distilled`, or
+            `none` for a divergence, which is a loss by itself.
+        gamma, min_rows: of `return_to_go`.
+        lam: of `hybrid`.
+        epsilon: of `self_distilled`.
+        normalise: divide by the standard deviation; None leaves the kind's own rule.
+    """
+
+    kind: Literal["token_group", "return_to_go", "outcome", "hybrid", "self_distilled", "none"]
+    gamma: float | None = Field(default=None, ge=0, le=1)
+    min_rows: int | None = Field(default=None, ge=2)
+    lam: float | None = Field(default=None, ge=0)
+    epsilon: float | None = Field(default=None, gt=0)
+    normalise: bool = True
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        owners = {"gamma": "return_to_go", "min_rows": "return_to_go", "lam": "hybrid", "epsilon": "self_distilled"}
+        for key, kind in owners.items():
+            if (getattr(self, key) is not None) != (self.kind == kind):
+                raise ValueError(f"{key} belongs to kind: {kind}, which needs it")
+        if self.kind == "none" and not self.normalise:
+            raise ValueError("normalise belongs to an advantage, but kind is none")
+        return self
+
+
+class Outcome(Section):
+    """A judge's score of a whole answer as its reward.
+
+    Attributes:
+        judge: name of a judge of copsd_bench.
+        inverted: kinds of prompts whose reward is 1 - score (a refusal judge's score is good on safety prompts only).
+        sources: rows of these sources get the outcome reward and no teacher signal; only without an outcome advantage.
+    """
+
+    judge: str
+    inverted: list[Literal["safety", "over_refusal", "general"]] = Field(default=[])
+    sources: list[str] = Field(default=[])
+
+
+class Distill(Section):
+    """On-policy distillation.
+
+    Attributes:
+        epochs, steps: passes over the prompts, or steps (None: by the epochs).
+        prompts_per_step: prompts answered a step.
+        minibatches: optimiser updates a step.
+        micro_batch_size: answers a forward pass; the gradient does not depend on it.
+        clip: of the PPO ratio.
+        kl_coef: weight of the low-variance KL(student||base) estimate (k3) in the loss.
+        rollout, teacher, signal, advantage, outcome, optimiser: see there.
+    """
+
+    epochs: int = Field(ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    prompts_per_step: int = Field(ge=1)
+    minibatches: int = Field(ge=1)
+    micro_batch_size: int = Field(ge=1)
+    clip: float = Field(gt=0, lt=1)
+    kl_coef: float = Field(ge=0)
+    rollout: Rollout
+    teacher: Teacher
+    signal: Signal
+    advantage: Advantage
+    outcome: Outcome | None = None
+    optimiser: Optimiser
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        signal, advantage, outcome = self.signal.kind, self.advantage.kind, self.outcome
+        judged = advantage in ("outcome", "hybrid", "self_distilled")
+        if (signal in ("full", "topk")) != (advantage == "none"):
+            raise ValueError(
+                f"signal.kind {signal} does not go with advantage.kind {advantage}: a divergence (full, topk) is a "
+                "loss and takes none, a reward (sampled, none) needs one"
+            )
+        if (signal == "none") != (advantage == "outcome"):
+            raise ValueError("advantage.kind outcome goes with signal.kind none, as it takes nothing from a teacher")
+        if judged and outcome is None:
+            raise ValueError(f"advantage.kind {advantage} needs an outcome: judge")
+        if outcome is not None and not judged and not outcome.sources:
+            raise ValueError("outcome is used by no row: name outcome.sources, or choose another advantage")
+        if outcome is not None and outcome.sources and (judged or advantage == "none"):
+            raise ValueError("outcome.sources goes with advantage.kind token_group or return_to_go")
+        if self.minibatches > self.prompts_per_step:
+            raise ValueError("minibatches cannot exceed prompts_per_step")
+        if advantage != "none" and self.rollout.per_prompt < 2:
+            raise ValueError("an advantage compares the answers of a prompt: rollout.per_prompt must be at least 2")
+        if signal == "none" and (self.teacher.adapter != "none" or self.teacher.context != "none"):
+            raise ValueError("signal.kind none uses no teacher: set teacher.adapter and teacher.context to none")
+        if signal != "none" and self.teacher.adapter == "none" and self.teacher.context == "none":
+            raise ValueError("the teacher is the base model without a context: there is nothing to learn from it")
+        return self

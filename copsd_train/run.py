@@ -1,0 +1,287 @@
+"""The folder of a run: what was asked for, numbers, rollouts and checkpoints; killed at any moment, it resumes.
+
+run.json          recipe, model and its digests, versions, hardware, command
+recipe.yaml       the resolved recipe, for people
+metrics.jsonl     one line a step: {"stage", "step", ...}
+samples.jsonl     rollouts with the signal of each token
+tensorboard/      the same numbers
+checkpoints/      STAGE-STEP/: adapter, optimiser, random state; complete or not there
+corpus/ teacher/ student/     what the stages leave; there once a stage is finished
+"""
+
+import errno
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from filelock import FileLock, Timeout
+
+from copsd_bench.cachedir import staging_dir
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.models.resolve import ResolvedModel, resolve_model
+from copsd_bench.records.store import write_text
+from copsd_train.load_recipe import first_difference, validated
+from copsd_train.optimiser import Updater
+from copsd_train.policy import Policy
+from copsd_train.recipe import Recipe
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved moment of a stage: `step` steps are done."""
+
+    stage: str
+    step: int
+    folder: Path
+
+
+class RunFolder:
+    """What lies in a run folder.
+
+    Args:
+        folder: of the run.
+        recipe: resolved.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        self.recipe = recipe
+
+    def output(self, stage: str) -> Path:
+        """What a stage leaves, there once it is finished."""
+        if stage == "corpus":
+            return self.folder / "corpus" / "sft.jsonl"
+        trained = self.recipe.sft.adapter if stage == "sft" and self.recipe.sft else "student"
+        return self.folder / trained
+
+    def finished(self, stage: str) -> bool:
+        """Whether a stage is done."""
+        return self.output(stage).exists()
+
+    def checkpoints(self, stage: str) -> list[Checkpoint]:
+        """Checkpoints of a stage, oldest first."""
+        found = (self.folder / "checkpoints").glob(f"{stage}-*")
+        return sorted((Checkpoint(stage, int(p.name.rpartition("-")[2]), p) for p in found), key=lambda c: c.step)
+
+
+class Run(RunFolder):
+    """One run folder to train in. Use it as a context: only one process may train in it.
+
+    Args:
+        folder: of the run.
+        recipe: resolved.
+        base: the model trained.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, base: ResolvedModel) -> None:
+        super().__init__(folder, recipe)
+        self.base = base
+        self._lock = FileLock(folder / ".lock")
+        self._boards: dict[str, Any] = {}
+
+    @classmethod
+    def start(cls, folder: Path, recipe: Recipe, base: ResolvedModel, command: list[str]) -> Self:
+        """A new run; or the one in this folder, if it was asked for the same.
+
+        Raises:
+            CopsdError: the folder holds something else, or a run of another recipe or model (the first difference).
+        """
+        if (folder / "run.json").is_file():
+            _require_same(folder, recipe, base)
+            return cls(folder, recipe, base)
+        if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
+            raise CopsdError(f"--out {folder} is not empty and holds no run; choose a new folder.")
+        from copsd_bench.records.environment import environment
+
+        info = {
+            "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command,
+            "model": {
+                "name": base.name,
+                "revision": base.revision,
+                "weights_digest": base.weights_digest,
+                "tokenizer_digest": base.tokenizer_digest,
+                "template_digest": base.template_digest,
+                "trust_remote_code": base.trust_remote_code,
+            },
+            "environment": environment().model_dump(),
+            "recipe": recipe.model_dump(mode="json"),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(
+            folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        )
+        write_text(folder / "run.json", json.dumps(info, indent=2) + "\n")
+        return cls(folder, recipe, base)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The run in a folder, to resume it.
+
+        Raises:
+            CopsdError: no run there, its recipe.yaml was changed since, or the model is not the same any more.
+        """
+        info = read_info(folder)
+        recipe = validated(info["recipe"], str(folder / "run.json"))
+        edited = _read_yaml(folder / "recipe.yaml")
+        if (difference := first_difference(recipe.model_dump(mode="json", exclude_none=True), edited)) is not None:
+            raise CopsdError(
+                f"The recipe of {folder} was changed after the run began: {difference}; undo that, or start a new run "
+                "with --out."
+            )
+        model = info["model"]
+        base = resolve_model(model["name"], revision=model["revision"], trust_remote_code=model["trust_remote_code"])
+        _require_same(folder, recipe, base)
+        return cls(folder, recipe, base)
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise CopsdError(f"Another process is training in {self.folder}; wait for it, or stop it.") from error
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for board in self._boards.values():
+            board.close()
+        self._lock.release()
+
+    def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Append the numbers of a step to metrics.jsonl and TensorBoard."""
+        self._append("metrics.jsonl", [{"stage": stage, "step": step, **metrics}])
+        if stage not in self._boards:
+            from torch.utils.tensorboard import SummaryWriter  # type: ignore[attr-defined]
+
+            # What was shown beyond the checkpoint that a run resumes from is taken back.
+            self._boards[stage] = SummaryWriter(str(self.folder / "tensorboard" / stage), purge_step=step)
+        for name, value in metrics.items():
+            self._boards[stage].add_scalar(name, value, step)
+
+    def log_samples(self, rows: list[dict[str, Any]]) -> None:
+        """Append rollouts to samples.jsonl."""
+        self._append("samples.jsonl", rows)
+
+    def save(self, stage: str, step: int, policy: Policy, state: dict[str, Any]) -> None:
+        """Save a checkpoint in one step, then remove all but the newest `checkpoints.keep`.
+
+        Args:
+            stage, step: where the run is.
+            policy: what is trained.
+            state: of its updater.
+
+        Raises:
+            CopsdError: the disk is full; earlier checkpoints stay.
+        """
+        import torch
+
+        parent, name = self.folder / "checkpoints", f"{stage}-{step:06d}"
+        with self.full_disk_explained(step), staging_dir(parent, name) as staging:
+            policy.save(staging / "adapter")
+            with (staging / "state.pt").open("wb") as file:
+                torch.save({"updater": state, "random": torch.get_rng_state()}, file)
+            shutil.rmtree(parent / name, ignore_errors=True)
+            staging.rename(parent / name)
+        for old in self.checkpoints(stage)[: -self.recipe.checkpoints.keep]:
+            shutil.rmtree(old.folder)
+
+    def restore(self, stage: str, updater: Updater) -> int:
+        """Bring the newest checkpoint of a stage back; the number of steps done."""
+        import torch
+
+        saved = self.checkpoints(stage)
+        step = saved[-1].step if saved else 0
+        if saved:
+            state = torch.load(saved[-1].folder / "state.pt", map_location="cpu", weights_only=True)
+            updater.restore(state["updater"])
+            torch.set_rng_state(state["random"])
+        return step
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what a stage logged after a step."""
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            rows = read_lines(self.folder / name)
+            kept = [row for row in rows if row["stage"] != stage or row["step"] <= step]
+            write_text(self.folder / name, "".join(json.dumps(row) + "\n" for row in kept))
+
+    @contextmanager
+    def full_disk_explained(self, step: int) -> Iterator[None]:
+        """Turn a full disk into a sentence that says what is kept and how to go on."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            # torch.save reports a failed write as a RuntimeError of its own.
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "file write failed" in str(error)
+            if not full:
+                raise
+            raise CopsdError(
+                f"The disk of {self.folder} is full at step {step}; the last checkpoint is kept: free some space, then "
+                f"copsd-train resume {self.folder}.",
+                ExitCode.DISK,
+            ) from error
+
+    def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
+        step = int(rows[0]["step"]) if rows else 0
+        with self.full_disk_explained(step), (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+            file.flush()
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """run.json of a run folder.
+
+    Raises:
+        CopsdError: there is no run, or one of another version of this program.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise CopsdError(f"{folder} holds no run: it has no run.json; give the folder of `copsd-train run --out`.")
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CopsdError(f"{path} is not valid JSON ({error}); it was altered: start a new run.") from error
+    if info.get("format") != FORMAT:
+        raise CopsdError(f"{path} is of another version of copsd-train; start a new run.")
+    return info
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of a jsonl file; a last line cut by a kill is left out, a missing file has none."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _require_same(folder: Path, recipe: Recipe, base: ResolvedModel) -> None:
+    info = read_info(folder)
+    if (difference := first_difference(info["recipe"], recipe.model_dump(mode="json"))) is not None:
+        raise CopsdError(
+            f"{folder} holds a run of another recipe: {difference}; resume it as it was, or choose another --out."
+        )
+    if info["model"]["weights_digest"] != base.weights_digest:
+        raise CopsdError(
+            f"{folder} holds a run of {info['model']['name']} with other weights than {base.name} has now; choose "
+            "another --out."
+        )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise CopsdError(f"{path} cannot be read ({str(error).splitlines()[0]}); restore it from run.json.") from error
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,125 @@
+"""Supervised fine-tuning on response tokens: encode, mini-batch, loop."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from copsd_bench.constitution import load_constitution
+from copsd_bench.engine.protocol import Prompt
+from copsd_bench.engine.transformers_engine import TransformersEngine
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train import losses
+from copsd_train.corpora.answers import stream
+from copsd_train.corpora.schema import SftRow
+from copsd_train.optimiser import Updater, not_finite
+from copsd_train.policy import Policy
+from copsd_train.recipe_parts import Sft
+from copsd_train.rollouts import Metrics
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and the answer to learn, its end-of-turn token included."""
+
+    prompt: Prompt
+    response: tuple[int, ...]
+
+
+def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: Sft) -> list[Example]:
+    """Encode rows; those longer than `max_tokens` are left out.
+
+    Raises:
+        CopsdError: no row is left.
+    """
+    end = end_of_turn(engine)
+    examples = []
+    for row in rows:
+        context = load_constitution(row.context).context() if config.with_context and row.context else None
+        prompt = engine.encode([{"role": "user", "content": row.prompt}], context)
+        response = engine.tokenizer(row.response, add_special_tokens=False, verbose=False)["input_ids"]
+        if len(prompt.ids) + len(response) < min(config.max_tokens, engine.max_length):
+            examples.append(Example(prompt, (*response, end)))
+    if not examples:
+        raise CopsdError(
+            f"None of the {len(rows)} examples fits into sft.max_tokens = {config.max_tokens}; raise it.",
+            ExitCode.DATA,
+        )
+    return examples
+
+
+def end_of_turn(engine: TransformersEngine) -> int:
+    """The token the model's own chat template puts after an answer, if it ends generation; else the tokenizer's EOS."""
+    question = [{"role": "user", "content": "a"}]
+    before = engine.tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+    answered = [*question, {"role": "assistant", "content": "b"}]
+    whole = engine.tokenizer.apply_chat_template(answered, tokenize=False)
+    after = engine.tokenizer(str(whole).removeprefix(str(before)), add_special_tokens=False)["input_ids"]
+    return int(next((i for i in after if i in engine.eos_ids), engine.tokenizer.eos_token_id))
+
+
+def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_batch_size: int) -> Metrics:
+    """One optimiser update on a batch: mean over all its response tokens, accumulated exactly over micro-batches.
+
+    Raises:
+        CopsdError: the loss or the gradient is not finite; the weights are as they were.
+    """
+    ranks = updater.ranks
+    tokens = sum(len(example.response) for example in examples)
+    ordered = sorted(examples, key=lambda example: len(example.prompt.ids) + len(example.response))
+    # Sharded weights need every process in every forward pass: one without rows left repeats one that does not count.
+    passes = math.ceil(len(ordered) / ranks.size / micro_batch_size)
+    mine = ordered[ranks.rank :: ranks.size]
+    total = 0.0
+    for at in range(0, passes * micro_batch_size, micro_batch_size):
+        counted = mine[at : at + micro_batch_size]
+        part = counted or ordered[:1]
+        device = policy.engine.model.device
+        lengths = torch.tensor([len(example.response) for example in part], device=device)
+        mask = torch.arange(int(lengths.max()), device=device) < lengths.unsqueeze(1)
+        ids = torch.zeros(mask.shape, dtype=torch.long, device=device)
+        ids[mask] = torch.tensor([i for example in part for i in example.response], device=device)
+        mask &= bool(counted)
+
+        def loss_of(states: torch.Tensor, head: losses.Head, ids: torch.Tensor = ids) -> torch.Tensor:
+            return -losses.chunked_logprobs(states, head, ids)
+
+        with policy.training():
+            per_token = policy.model([e.prompt for e in part], [e.response for e in part], loss_of)
+            loss = losses.token_mean(per_token, mask, tokens)
+            loss.backward()
+        updater.accumulate()
+        total += loss.item()
+    [total] = ranks.sum_numbers([total])
+    if not math.isfinite(total):
+        raise not_finite("loss")
+    return {"loss": total, "tokens": float(tokens), **updater.update()}
+
+
+def loop(
+    examples: Sequence[Example], policy: Policy, updater: Updater, config: Sft, seed: int, start: int
+) -> Iterator[tuple[int, Metrics]]:
+    """Step after step from `start`, each with its metrics.
+
+    Raises:
+        CopsdError: a loss is not finite (which step).
+    """
+    per_epoch = steps_per_epoch(config, len(examples))
+    for number in range(start, config.epochs * per_epoch):
+        began = time.perf_counter()
+        epoch, place = divmod(number, per_epoch)
+        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(stream(seed, "sft", epoch)))
+        chosen = order[place * config.batch_size : (place + 1) * config.batch_size].tolist()
+        try:
+            metrics = update([examples[i] for i in chosen], policy, updater, config.micro_batch_size)
+        except CopsdError as error:
+            raise CopsdError(f"Step {number + 1}: {error}", error.code) from error
+        metrics["time/tokens_per_second"] = metrics["tokens"] / (time.perf_counter() - began)
+        yield number + 1, metrics
+
+
+def steps_per_epoch(config: Sft, examples: int) -> int:
+    """Steps that pass over every example once; the last batch of an epoch may be smaller."""
+    return math.ceil(examples / config.batch_size)

@@ -1,0 +1,150 @@
+"""The stages of a recipe: corpus -> sft -> distill. A finished one is skipped, an interrupted one resumes."""
+
+from pathlib import Path
+from typing import Any
+
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train import distill, sft
+from copsd_train.corpora.cross_sft import build_cross_sft, load_rows
+from copsd_train.corpora.schema import read_sft, require_both_sides
+from copsd_train.generators import student_generator
+from copsd_train.monitor import Monitor
+from copsd_train.optimiser import Updater
+from copsd_train.policy import Policy
+from copsd_train.progress import Progress
+from copsd_train.ranks import Ranks
+from copsd_train.rollouts import Batch, teacher_name
+from copsd_train.run import Run
+from copsd_train.teacher import ContextPolicy, build_rows, check_pair
+
+
+def execute(run: Run, ranks: Ranks) -> None:
+    """Bring a run to its end, from wherever it is.
+
+    Raises:
+        CopsdError: bad input, a broken guarantee, a loss that is not finite, a full disk, or a stop by the monitor.
+    """
+    for stage in run.recipe.stages:
+        if not any(ranks.gather(run.finished(stage))):
+            {"corpus": build_corpus, "sft": fine_tune, "distill": distill_student}[stage](run, ranks)
+
+
+def build_corpus(run: Run, ranks: Ranks) -> None:
+    """Stage corpus: Cross-SFT examples from the recipe's prompts, written by one process."""
+
+    def build() -> None:
+        policy = Policy(run.base, run.recipe)
+        engine, view = policy.side("base")
+        build_cross_sft(run.recipe.prompt_config, engine, run.output("corpus"), view, run.base.identity)
+
+    ranks.main_first(build)
+
+
+def fine_tune(run: Run, ranks: Ranks) -> None:
+    """Stage sft: the teacher's adapter, or the student."""
+    recipe, config = run.recipe, run.recipe.sft
+    assert config is not None
+    source = run.output("corpus") if config.data == "corpus" else Path(config.data)
+    rows = read_sft(source)
+    require_both_sides(rows, str(source))
+    policy = Policy(run.base, recipe, trained=config.adapter, sharded=ranks.sharded)
+    examples = sft.build_examples(rows, policy.engine, config)
+    total = config.epochs * sft.steps_per_epoch(config, len(examples))
+    updater = Updater(policy.parameters(), config.optimiser, total, ranks=ranks, mirror=policy.mirror())
+    start = run.restore("sft", updater)
+    ranks.main_first(lambda: run.rewind("sft", start))
+    with Progress("sft", total, start, ranks.main) as progress:
+        for step, metrics in sft.loop(examples, policy, updater, config, recipe.seed, start):
+            due = step % recipe.checkpoints.every == 0 or step == total
+            state = updater.state() if due else None
+
+            def keep(
+                step: int = step, metrics: dict[str, float] = metrics, state: dict[str, Any] | None = state
+            ) -> None:
+                run.log("sft", step, {**metrics, "left_out": len(rows) - len(examples)})
+                if state is not None:
+                    run.save("sft", step, policy, state)
+
+            ranks.main_first(keep)
+            progress.show(step, metrics)
+    ranks.main_first(lambda: policy.save(run.output("sft")))
+
+
+def distill_student(run: Run, ranks: Ranks) -> None:
+    """Stage distill: the student learns from the teacher view on its own answers."""
+    recipe, config = run.recipe, run.recipe.distill
+    assert config is not None
+    prompts = load_rows(recipe.prompt_config)
+    adapters = {}
+    if config.teacher.adapter == "teacher":
+        adapters["teacher"] = Path(config.teacher.path) if config.teacher.path else run.output("sft")
+    policy = Policy(run.base, recipe, adapters=adapters, ema=config.teacher.adapter == "ema", sharded=ranks.sharded)
+    check_pair(policy.engine, policy.side(teacher_name(config))[0])
+    contexts = ContextPolicy(config.teacher, prompts, recipe.seed)
+    rows = build_rows(prompts, contexts, policy.engine, config.rollout.max_tokens)
+    total = distill.total_steps(config, len(rows))
+    average = (policy.parameters("ema"), config.teacher.decay) if config.teacher.decay else None
+    updater = Updater(
+        policy.parameters(), config.optimiser, config.minibatches * total, average, ranks, policy.mirror()
+    )
+    start = run.restore("distill", updater)
+    ranks.main_first(lambda: run.rewind("distill", start))
+    monitor = Monitor(recipe.monitor, policy, run.folder, recipe.seed)
+    with (
+        student_generator(config.rollout, policy, run.folder) as generate,
+        Progress("distill", total, start, ranks.main) as progress,
+    ):
+        for step, metrics, batch in distill.loop(rows, policy, updater, generate, config, recipe.seed, start):
+            due = step % recipe.checkpoints.every == 0 or step == total
+            state = updater.state() if due else None
+
+            def keep(
+                step: int = step,
+                metrics: dict[str, float] = metrics,
+                batch: Batch = batch,
+                state: dict[str, Any] | None = state,
+            ) -> None:
+                verdict = None
+                if recipe.monitor.every and step % recipe.monitor.every == 0:
+                    found, verdict = monitor.look()
+                    metrics |= found
+                run.log("distill", step, metrics)
+                run.log_samples(sample_rows(step, batch, recipe.samples))
+                if state is not None:
+                    run.save("distill", step, policy, state)
+                if verdict is not None and verdict.state == recipe.monitor.stop_on:
+                    raise CopsdError(
+                        f"Stopped at step {step} as monitor.stop_on asks: the answers are {verdict.state} "
+                        f"({'; '.join(verdict.reasons)}); the checkpoints in {run.folder} are kept.",
+                        ExitCode.RUN,
+                    )
+
+            ranks.main_first(keep)
+            progress.show(step, metrics)
+    ranks.main_first(lambda: policy.save(run.output("distill")))
+
+
+def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
+    """The first rollouts of a step as rows of samples.jsonl: text, token ids, reward and advantage of each token."""
+
+    def values(table: Any, i: int) -> list[float]:
+        return [round(float(value), 6) for value in table[i, : len(batch.completions[i].ids)]]
+
+    return [
+        {
+            "stage": "distill",
+            "step": step,
+            "id": row.source.id,
+            "kind": row.source.kind,
+            "context": row.context,
+            "answer": completion.text,
+            "stop_reason": completion.stop_reason,
+            "outcome": None if batch.outcomes[i].isnan() else float(batch.outcomes[i]),
+            "seed": batch.seeds[i],
+            "ids": list(completion.ids),
+            "logprobs": values(batch.student, i),
+            "rewards": values(batch.rewards, i),
+            "advantages": values(batch.advantages, i),
+        }
+        for i, (row, completion) in enumerate(list(zip(batch.rows, batch.completions, strict=True))[:most])
+    ]

@@ -1,0 +1,94 @@
+"""Supervised fine-tuning: the loss is transformers' own on response tokens, whatever the batching."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from copsd_bench.errors import CopsdError
+from copsd_bench.models.resolve import ResolvedModel
+from copsd_train import sft
+from copsd_train.corpora.schema import SftRow
+from copsd_train.load_recipe import load_recipe
+from copsd_train.optimiser import Updater, schedule
+from copsd_train.policy import Policy
+from copsd_train.recipe_parts import Optimiser, Sft
+from tests.train.conftest import SMALL
+
+ROWS = [
+    SftRow(id="a", prompt="Hurt him?", context="violence", response="No.", kind="safety"),
+    SftRow(id="b", prompt="Why blue?", response="Light scatters.", kind="general"),
+    SftRow(id="c", prompt="Kill weeds?", context="default", response="Boil water, then pour it.", kind="over_refusal"),
+]
+CONFIG = Sft(
+    adapter="student", data="x", with_context=True, epochs=2, batch_size=3, micro_batch_size=2, max_tokens=4000,
+    optimiser=Optimiser(lr=0.01),
+)  # fmt: skip
+
+
+def prepared(base: ResolvedModel) -> tuple[Policy, Updater]:
+    policy = Policy(base, load_recipe("sft", [c for c in SMALL if not c.startswith("distill")]))
+    return policy, Updater(policy.parameters(), CONFIG.optimiser, 10)
+
+
+def test_the_loss_is_that_of_transformers_on_response_tokens(tiny: ResolvedModel) -> None:
+    policy, updater = prepared(tiny)
+    examples = sft.build_examples(ROWS, policy.engine, CONFIG)
+    total, count = 0.0, 0
+    for example in examples:
+        ids = torch.tensor([[*example.prompt.ids, *example.response]])
+        labels = ids.clone()
+        labels[0, : len(example.prompt.ids)] = -100
+        with torch.no_grad():
+            mean = policy.engine.model(input_ids=ids, labels=labels).loss
+        total, count = total + float(mean) * len(example.response), count + len(example.response)
+    assert sft.update(examples, policy, updater, micro_batch_size=2)["loss"] == pytest.approx(total / count, abs=1e-5)
+
+
+def test_the_update_does_not_depend_on_the_size_of_micro_batches(tiny: ResolvedModel) -> None:
+    results = []
+    for size in (1, 2, 3):
+        policy, updater = prepared(tiny)
+        sft.update(sft.build_examples(ROWS, policy.engine, CONFIG), policy, updater, size)
+        results.append(torch.cat([value.flatten() for value in updater.masters.values()]))
+    assert torch.allclose(results[0], results[1], atol=1e-6)
+    assert torch.allclose(results[0], results[2], atol=1e-6)
+
+
+def test_training_lowers_the_loss_and_every_epoch_sees_every_row(tiny: ResolvedModel) -> None:
+    policy, updater = prepared(tiny)
+    examples = sft.build_examples(ROWS, policy.engine, CONFIG)
+    config = CONFIG.model_copy(update={"epochs": 10, "batch_size": 2})
+    seen = [metrics for _, metrics in sft.loop(examples, policy, updater, config, seed=0, start=0)]
+    tokens = sum(len(example.response) for example in examples)
+    assert len(seen) == 20
+    assert seen[0]["tokens"] + seen[1]["tokens"] == tokens
+    assert sum(m["loss"] for m in seen[-2:]) < 0.7 * sum(m["loss"] for m in seen[:2])
+
+
+def test_the_context_is_in_the_prompt_only_where_asked(tiny: ResolvedModel) -> None:
+    engine = prepared(tiny)[0].engine
+    told = sft.build_examples(ROWS, engine, CONFIG)
+    plain = sft.build_examples(ROWS, engine, CONFIG.model_copy(update={"with_context": False}))
+    assert "think silently" in told[0].prompt.text
+    assert "think silently" not in plain[0].prompt.text
+    assert told[1].prompt.ids == plain[1].prompt.ids
+    assert all(example.response[-1] in engine.eos_ids for example in told)
+
+
+def test_rows_that_do_not_fit_are_left_out_and_none_left_is_an_error(tiny: ResolvedModel) -> None:
+    engine = prepared(tiny)[0].engine
+    assert len(sft.build_examples(ROWS, engine, CONFIG.model_copy(update={"max_tokens": 60}))) == 1
+    with pytest.raises(CopsdError, match=r"None of the 3 examples fits into sft.max_tokens = 5"):
+        sft.build_examples(ROWS, engine, CONFIG.model_copy(update={"max_tokens": 5}))
+
+
+def test_the_schedule_warms_up_and_falls_to_zero() -> None:
+    config = Optimiser(lr=1.0, warmup=0.1, schedule="cosine")
+    rates = [schedule(i, 100, config) for i in range(101)]
+    assert rates[0] > 0
+    assert rates.index(max(rates)) == 10
+    assert rates[10] == 1.0
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert schedule(99, 100, config.model_copy(update={"schedule": "constant"})) == 1.0
