@@ -12,8 +12,8 @@ from copsd_bench.engine.protocol import Sampling, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
-from copsd_train import recipe
 from copsd_train.corpora.schema import PromptRow
+from copsd_train.distill_recipe import Teacher
 from copsd_train.teacher import ContextPolicy, Row, build_rows
 from tests.engine import naive
 from tests.engine.tiny import byte_tokenizer, save_tiny
@@ -60,7 +60,7 @@ def dressed(tokenizer: Any, template: str) -> Any:
 def rows(tokenizer: Any, placement: str, window: int = 8192) -> list[Row]:
     """The prompts as student and teacher see them, built and checked as a run does."""
     engine: Any = SimpleNamespace(tokenizer=tokenizer, encode=Encoder(tokenizer, None, window), max_length=window)
-    config = recipe.Teacher(adapter="none", context="constitution", placement=placement)  # type: ignore[arg-type]
+    config = Teacher(adapter="none", context="constitution", placement=placement)  # type: ignore[arg-type]
     return build_rows(PROMPTS, ContextPolicy(config, PROMPTS, seed=0), engine, max_tokens=64)
 
 
@@ -94,7 +94,7 @@ def test_the_sampled_ids_themselves_are_scored_behind_the_teachers_prompt(tmp_pa
     engine = TransformersEngine(tmp_path)
     [row, _] = build_rows(
         PROMPTS,
-        ContextPolicy(recipe.Teacher(adapter="none", context="constitution"), PROMPTS, seed=0),
+        ContextPolicy(Teacher(adapter="none", context="constitution"), PROMPTS, seed=0),
         engine,
         max_tokens=8,
     )
