@@ -40,7 +40,7 @@ def coupling(reference: str, constitution: str) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         pair = read_rollouts(state)
         sides = open_sides(pair, reference, constitution)
-        states = await asyncio.to_thread(on_model_thread, sample_states, pair, *sides) if sides else None
+        states = await asyncio.to_thread(lambda: on_model_thread(sample_states, pair, *sides)) if sides else None
         return rollout_score(state, details={DETAIL: states.pack()} if states else None)
 
     return score
