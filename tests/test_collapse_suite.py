@@ -147,7 +147,7 @@ def test_runs_differ_by_reference_and_rollouts_and_compare_only_where_both_agree
 def test_the_command_line_against_itself(folder: Path, tmp_path: Path) -> None:
     done = copsd_bench(
         "run", "--task", "length_collapse", "--reference", "self", "--rollouts", "1", "--max-tokens", "4",
-        "--limit", "2", "--prompts", str(folder / "p.jsonl"), "--out", str(tmp_path / "runs"), "--display", "none", cwd=tmp_path,
+        "--limit", "2", "--prompts", str(folder / "p.jsonl"), "--out", "runs", "--display", "none", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "length_ratio" in done.stdout
