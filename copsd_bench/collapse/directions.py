@@ -1,7 +1,7 @@
 """Do refusing and answering at length share a direction inside the model, and did the model move along it?
 
-COPSD (arXiv 2606.03089) explains collapse by a coupling of a safety axis with an expressiveness axis, and never measures
-it. The statistics here are this project's own, not that paper's:
+COPSD (arXiv 2606.03089) explains collapse by a coupling of a safety axis with an expressiveness axis, and never
+measures it. The statistics here are this project's own, not that paper's:
 
 - the refusal direction of a layer is the mean residual stream at the last prompt token, harmful minus harmless prompts
   (harmless are the benign twins where there are any, else the general prompts); difference of means as in Arditi et al.

@@ -133,7 +133,7 @@ def mode_seeking(kl_model_reference: stats.ById, kl_reference_model: stats.ById)
 
 
 def _index(ratio: float) -> float:
-    return (ratio - 1) / (ratio + 1)
+    return 1 - 2 / (1 + ratio)  # (F - R) / (F + R) of F / R, also where that is infinite
 
 
 def _places() -> Iterable[tuple[str, Callable[[str], Samples]]]:

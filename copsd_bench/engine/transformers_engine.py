@@ -174,6 +174,7 @@ class TransformersEngine:
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
         """Residual stream at the input of each layer under the view: one [layers, tokens, hidden] a prompt."""
+        self.check_window(prompts, [()] * len(prompts))
         blocks = {layer: decoder_layer(self.model, layer) for layer in layers}
         results = []
         with self.turns, using(self.model, view):

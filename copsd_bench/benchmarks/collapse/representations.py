@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from copsd_bench.benchmarks.collapse.rollouts import RolloutPair
 from copsd_bench.collapse.directions import States
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 MOST_LAYERS = 12
 
 
-def read_layers(model: "TransformersEngine", reference: "TransformersEngine") -> list[int]:
+def read_layers(depth: int) -> list[int]:
     """Blocks to read, evenly spaced from the second to the last: the first one's input is the token alone.
 
-    Returns:
-        At most `MOST_LAYERS` indices; none where the two models differ in depth or width.
+    Args:
+        depth: number of decoder blocks; one alone has nothing to read.
     """
     import numpy as np
 
-    if (model.depth, model.hidden_size) != (reference.depth, reference.hidden_size) or model.depth < 2:
-        return []
-    return sorted({int(layer) for layer in np.linspace(1, model.depth - 1, MOST_LAYERS).round()})
+    return sorted({int(layer) for layer in np.linspace(1, depth - 1, MOST_LAYERS).round()}) if depth > 1 else []
 
 
-def sample_states(pair: RolloutPair, model: "Side", reference: "Side", layers: Sequence[int]) -> States | None:
-    """The states of one prompt, all on the reference's longest and shortest answers.
+def sample_states(pair: RolloutPair, model: "Side", reference: "Side") -> States | None:
+    """The states of one prompt, both sides' on the reference's longest and shortest answers.
 
     Args:
         pair: the sample's rollouts.
-        model, reference: each with the sample's prompt as its first.
-        layers: see `read_layers`.
+        model, reference: each with the sample's prompt as its first, on engines with white-box access.
 
     Returns:
-        None where there are no layers to read, or the reference gave no tokens.
+        None where the models differ in depth or width, or the reference's answers are empty.
     """
-    answers = sorted((answer.ids for answer in pair.reference if answer.ids), key=len)
-    if not answers or not layers:
+    # Without the last token: an end of sequence at the same place in one of two answers would be all their difference.
+    answers = sorted((ids[:-1] for answer in pair.reference if len(ids := answer.ids or []) > 1), key=len)
+    engines = [cast("TransformersEngine", side.engine) for side in (model, reference)]
+    layers = read_layers(engines[0].depth)
+    if not answers or not layers or len({(engine.depth, engine.hidden_size) for engine in engines}) > 1:
         return None
     shortest, longest = answers[0], answers[-1]
     common = len(shortest)
@@ -49,7 +49,7 @@ def sample_states(pair: RolloutPair, model: "Side", reference: "Side", layers: S
     (prompt, *theirs), (own_prompt, *ours) = (_read(side, read, common, layers) for side in (reference, model))
     differences = [mine - other for mine, other in zip(ours, theirs, strict=True)]
     return States(
-        layers=list(layers),
+        layers=layers,
         prompt=prompt.numpy(),
         prompt_change=(own_prompt - prompt).numpy(),
         length_change=(theirs[1] - theirs[0]).numpy() if len(read) == 2 else None,
