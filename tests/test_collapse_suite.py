@@ -172,6 +172,7 @@ BAD = [
     ((*SELF, "--temperature", "0"), "temperature 0", ExitCode.USAGE),
     ((*SELF, "--prompts", "twice.csv"), "line 4 repeats the prompt of line 2", ExitCode.DATA),
     ((*SELF, "--prompts", "blank.csv"), "line 3 has no prompt text", ExitCode.DATA),
+    ((*SUITE, "--reference", "mockllm/m", "--judge", "mockllm/m"), "is the reference", ExitCode.USAGE),
     ((*SELF, "--judge", "refusal"), "takes the judges grader", ExitCode.USAGE),
     (("--task", "mini", "--reference", "self"), "--reference is for tasks of the suite collapse", ExitCode.USAGE),
     ((*LENGTHS, "--embedding-model", "x"), "--embedding-model is for tasks", ExitCode.USAGE),
