@@ -54,6 +54,8 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
             f"Task {measured[0]} measures the model against another: give --reference base, self, constitution:NAME, "
             "or a model."
         )
+    if config.judge is not None and config.judge.removeprefix("copsd/") == config.reference.removeprefix("copsd/"):
+        raise CopsdError(f"The judge {config.judge} is the reference; choose another judge.")
     if config.epochs > 1:
         raise CopsdError("--epochs does not fit the tasks of the suite collapse; --rollouts says how many answers.")
     return True

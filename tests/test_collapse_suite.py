@@ -147,8 +147,7 @@ def test_runs_differ_by_reference_and_rollouts_and_compare_only_where_both_agree
 def test_the_command_line_against_itself(folder: Path, tmp_path: Path) -> None:
     done = copsd_bench(
         "run", "--task", "length_collapse", "--reference", "self", "--rollouts", "1", "--max-tokens", "4",
-        "--limit", "2", "--prompts", str(folder / "p.jsonl"), "--out", str(tmp_path / "runs"), "--display", "none",
-        cwd=tmp_path,
+        "--limit", "2", "--prompts", str(folder / "p.jsonl"), "--out", "runs", "--display", "none", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "length_ratio" in done.stdout
@@ -173,6 +172,7 @@ BAD = [
     ((*SELF, "--temperature", "0"), "temperature 0", ExitCode.USAGE),
     ((*SELF, "--prompts", "twice.csv"), "line 4 repeats the prompt of line 2", ExitCode.DATA),
     ((*SELF, "--prompts", "blank.csv"), "line 3 has no prompt text", ExitCode.DATA),
+    ((*SUITE, "--reference", "mockllm/m", "--judge", "mockllm/m"), "is the reference", ExitCode.USAGE),
     ((*SELF, "--judge", "refusal"), "takes the judges grader", ExitCode.USAGE),
     (("--task", "mini", "--reference", "self"), "--reference is for tasks of the suite collapse", ExitCode.USAGE),
     ((*LENGTHS, "--embedding-model", "x"), "--embedding-model is for tasks", ExitCode.USAGE),
