@@ -46,7 +46,7 @@ def report(records: Sequence[RunRecord], logs: Sequence[Path | None], rules: Rul
     return render(
         "report.html.j2",
         title=_title(records),
-        sides=[{"index": side.index, "label": side.label, "role": _role(side, sides)} for side in sides],
+        sides=[{"index": side.index, "label": side.label, "role": _role(side)} for side in sides],
         verdicts=judged,
         no_verdict=" ".join(doubts) or "one record has nothing to be judged against; give its base's record first.",
         doubts=doubts if judged else [],
@@ -79,11 +79,10 @@ def _title(records: Sequence[RunRecord]) -> str:
     return f"{', '.join(names)}: safer, or only shorter?"
 
 
-def _role(side: Side, sides: Sequence[Side]) -> str:
+def _role(side: Side) -> str:
     if side.record is None:
         return "reference"
-    measured = any(side is base for other in sides for base in other.bases.values())
-    return "base" if measured else f"{len(side.record.tasks)} task{'s' if len(side.record.tasks) > 1 else ''}"
+    return f"{len(side.record.tasks)} task{'s' if len(side.record.tasks) > 1 else ''}"
 
 
 def _notes(records: Sequence[RunRecord]) -> list[str]:

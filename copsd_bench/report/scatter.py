@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import hypot
 
 from copsd_bench.records.grid import Grid
 from copsd_bench.records.schema import Estimate
@@ -24,7 +25,9 @@ from copsd_bench.report.svg import (
 )
 
 LEFT, RIGHT, TOP, BOTTOM = 42.0, WIDTH - 14, 34.0, 262.0
-_LINE = 16.0
+_LINE, _LEADER = 16.0, 16.0  # height of a name; from this distance on a line ties it to its point
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,11 @@ class Axis:
 
 @dataclass
 class _Taken:
-    """Boxes that labels must keep off: (left, top, right, bottom)."""
+    """Boxes that labels must keep off."""
 
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
 
-    def overlap(self, box: tuple[float, float, float, float]) -> float:
+    def overlap(self, box: Box) -> float:
         return sum(
             max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
             * max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
@@ -85,17 +88,9 @@ def scatter(
     if arrows:
         parts += [_arrow(places[0], place, point.series) for place, point in zip(places[1:], points[1:], strict=True)]
     taken = _Taken([(px - 7, py - 7, px + 7, py + 7) for px, py in places])
-    for point, place in zip(points, places, strict=True):
-        cross = _cross(point, x_scale, y_scale)
-        parts.append(
-            tag(
-                "g",
-                tag("title", f"{point.label}: {shown(point.x)}, {shown(point.y)}")
-                + cross
-                + marker(point.series, *place, radius=6.0),
-                class_=style_of(point.series),
-            )
-        )
+    bars = [_bars(point, place, x_scale, y_scale) for point, place in zip(points, places, strict=True)]
+    taken.boxes += [box for boxes in bars for box in boxes]
+    parts += [_drawn(point, place, boxes) for point, place, boxes in zip(points, places, bars, strict=True)]
     labels = [_label(point, place, taken) for point, place in zip(points, places, strict=True)]
     grid = Grid(title, ["Run", x.label, y.label])
     for point in points:
@@ -143,16 +138,23 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], series: int) ->
     return tag("path", d=f"M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}{head}", class_=f"arrow {style_of(series)}")
 
 
-def _cross(point: Point, x_scale: Scale, y_scale: Scale) -> str:
-    x, y = x_scale.clipped(point.x.value or 0), y_scale.clipped(point.y.value or 0)
-    parts = ""
+def _bars(point: Point, place: tuple[float, float], x_scale: Scale, y_scale: Scale) -> list[Box]:
+    """What the intervals of a point cover."""
+    (x, y), boxes = place, []
     if point.x.low is not None and point.x.high is not None:
-        ends = x_scale.clipped(point.x.low), x_scale.clipped(point.x.high)
-        parts += tag("line", x1=ends[0], y1=y, x2=ends[1], y2=y, class_="bar")
+        boxes.append((x_scale.clipped(point.x.low), y - 0.8, x_scale.clipped(point.x.high), y + 0.8))
     if point.y.low is not None and point.y.high is not None:
-        ends = y_scale.clipped(point.y.low), y_scale.clipped(point.y.high)
-        parts += tag("line", x1=x, y1=ends[0], x2=x, y2=ends[1], class_="bar")
-    return parts
+        boxes.append((x - 0.8, y_scale.clipped(point.y.high), x + 0.8, y_scale.clipped(point.y.low)))
+    return boxes
+
+
+def _drawn(point: Point, place: tuple[float, float], bars: Sequence[Box]) -> str:
+    """The point with its intervals."""
+    words = tag("title", f"{point.label}: {shown(point.x)}, {shown(point.y)}")
+    arms = "".join(
+        tag("rect", x=x, y=y, width=right - x, height=bottom - y, class_="arm") for x, y, right, bottom in bars
+    )
+    return tag("g", words + arms + marker(point.series, *place, radius=6.0), class_=style_of(point.series))
 
 
 def _label(point: Point, place: tuple[float, float], taken: _Taken) -> str:
@@ -164,14 +166,26 @@ def _label(point: Point, place: tuple[float, float], taken: _Taken) -> str:
         (x + 11, y - 4), (x - 11 - width, y - 4), (x + 11, y + 14), (x - 11 - width, y + 14),
         (x - width / 2, y - 13), (x - width / 2, y + 22), (x + 11, y - 20), (x - 11 - width, y - 20),
     ]  # fmt: skip
-    choices += [(x + 11, y + 14 * k) for k in (-3, 2, 3)] + [(x - 11 - width, y + 14 * k) for k in (-3, 2, 3)]
+    choices += [(left, y + 14 * k) for k in (-4, -3, -2, 2, 3, 4) for left in (x + 11, x - 11 - width, x - width / 2)]
+
+    def box_at(left: float, base: float) -> Box:
+        return left, base - _LINE + 3, left + width, base + 3
 
     def cost(at: tuple[float, float]) -> float:
-        left, base = at
-        outside = max(0.0, LEFT + 2 - left) + max(0.0, left + width - RIGHT)
-        outside += max(0.0, TOP + 8 - base) + max(0.0, base - BOTTOM + 3)
-        return 40 * outside + taken.overlap((left, base - _LINE + 3, left + width, base + 3))
+        left, top, right, bottom = box = box_at(*at)
+        outside = max(0.0, LEFT + 2 - left) + max(0.0, right - RIGHT) + max(0.0, TOP - top) + max(0.0, bottom - BOTTOM)
+        return 40 * outside + 4 * taken.overlap(box) + hypot(*_gap(place, box))
 
     left, base = min(choices, key=cost)
-    taken.boxes.append((left, base - _LINE + 3, left + width, base + 3))
-    return text(left, base, name, f"strong halo {style_of(point.series)}")
+    box = box_at(left, base)
+    taken.boxes.append(box)
+    dx, dy = _gap(place, box)
+    far = hypot(dx, dy) > _LEADER
+    leader = tag("line", x1=x, y1=y, x2=x + dx, y2=y + dy, class_="leader") if far else ""
+    return tag("g", leader + text(left, base, name, "strong halo"), class_=style_of(point.series))
+
+
+def _gap(place: tuple[float, float], box: Box) -> tuple[float, float]:
+    """From a point to the nearest place of a box."""
+    x, y = place
+    return min(max(x, box[0]), box[2]) - x, min(max(y, box[1]), box[3]) - y

@@ -26,7 +26,7 @@ MODEL = ModelInfo(
 )
 REFERENCE = ReferenceInfo(name="base", model=MODEL)
 GROUPS: dict[Group, int] = {"harmful": 16, "benign": 16, "general": 16}
-ROLLOUTS, POSITIONS, LAYERS = 4, 64, 24
+ROLLOUTS, BINS, LAYERS = 4, 7, 24
 
 
 @dataclass(frozen=True)
@@ -118,44 +118,38 @@ def _divergence(student: Student) -> dict[str, Estimate]:
 
 
 def _curves(student: Student) -> list[Series]:
-    x = np.arange(1, POSITIONS + 1)
+    x = 1.5 * 2.0 ** np.arange(BINS) - 0.5  # means of the bins 1, 2-3, 4-7 ...
+    where = "token position (mean of the bins 1, 2-3, 4-7, ...)"
+    levels = {
+        "kl_model_reference": student.kl,
+        "kl_reference_model": student.kl * student.skew,
+        "entropy": student.behaviour.entropy,
+        "reference_entropy": factory.BASE.entropy,
+    }
     found = []
-    for i, (name, level) in enumerate(
-        [
-            ("kl_model_reference", student.kl),
-            ("kl_reference_model", student.kl * student.skew),
-            ("entropy", student.behaviour.entropy),
-            ("reference_entropy", factory.BASE.entropy),
-        ]
-    ):
+    for i, (name, level) in enumerate(levels.items()):
         for j, group in enumerate(["", "harmful", "benign", "general"]):
-            noise = np.random.default_rng(10 * i + j).normal(0, 0.06, POSITIONS)
+            noise = np.random.default_rng(10 * i + j).normal(0, 0.06, BINS)
             shape = 1 + 2.2 * np.exp(-x / 9) if name.startswith("kl") else 1 - 0.2 * np.exp(-x / 20)
             y = level * (1.15 - 0.15 * j) * shape * (1 + noise)
             wide = 0.1 * level * np.sqrt(1 + x / 16)
-            found.append(
-                _series(
-                    name,
-                    group,
-                    x,
-                    y,
-                    wide,
-                    "Token position",
-                    "token",
-                    "Divergence" if name.startswith("kl") else "Entropy",
-                    "nats per token",
-                )
-            )
+            label = f"{name}, on somebody's samples"
+            found.append(_series(name, group, x, y, wide, where, "tokens", label, "nats per token"))
     return found
 
 
 def _layers(student: Student) -> list[Series]:
     x = np.arange(LAYERS)
     rise = 1 / (1 + np.exp(-(x - 12) / 3))
+    curves = {
+        "direction_cosine": (-0.5 * rise, "cosine of refusal and verbosity direction", "cosine"),
+        "refusal_drift": (student.kl * 3 * rise, "drift along the refusal direction", "harmful-harmless distances"),
+        "verbosity_drift": (-student.skew * rise, "drift along the verbosity direction", "long-short distances"),
+    }
+    half = np.full(LAYERS, 0.08)
     return [
-        _series("direction_cosine", "", x, -0.5 * rise, 0.05 + 0 * x, "Layer", "number", "Cosine", "from −1 to 1"),
-        _series("refusal_drift", "", x, student.kl * 3 * rise, 0.1 + 0 * x, "Layer", "number", "Drift", "norms"),
-        _series("verbosity_drift", "", x, -student.skew * rise, 0.1 + 0 * x, "Layer", "number", "Drift", "norms"),
+        _series(name, "", x, y, half, "decoder block (its input)", "", label, unit)
+        for name, (y, label, unit) in curves.items()
     ]
 
 
