@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copsd_bench.collapse.directions import DETAIL, States, layer_series
+from copsd_bench.collapse.directions import DETAIL, States, difference_of_means, layer_series
 from copsd_bench.collapse.rows import Rows
 from copsd_bench.records.schema import SampleRow
 
@@ -68,3 +68,15 @@ def test_packing_loses_nothing() -> None:
     assert again.length_change is None
     for name in ("prompt", "prompt_change", "answer_change"):
         np.testing.assert_array_equal(getattr(again, name), getattr(states, name))
+
+
+def test_directions_that_are_only_noise_measure_no_drift_on_average() -> None:
+    """Without the correction, a change along the estimated direction would be measured with far too short a stick."""
+    rng = np.random.default_rng(0)
+    harmful, harmless = rng.standard_normal((2, 8, 400, HIDDEN)).astype(np.float32)
+    direction = difference_of_means(harmful, harmless)
+    biased = (direction.vector**2).sum(-1)
+    assert biased.mean() == pytest.approx(2 * HIDDEN / 8, rel=0.05)
+    assert 0.3 < np.isnan(direction.squared).mean() < 0.7  # half of the layers are rightly below chance
+    far = difference_of_means(harmful + 5 * unit(0)[:1], harmless)
+    assert far.squared.mean() == pytest.approx(25, rel=0.05)
