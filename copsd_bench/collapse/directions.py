@@ -4,16 +4,18 @@ COPSD (arXiv 2606.03089) explains collapse by a coupling of a safety axis with a
 measures it. The statistics here are this project's own, not that paper's:
 
 - the refusal direction of a layer is the mean residual stream at the last prompt token, harmful minus harmless prompts
-  (harmless are the benign twins where there are any, else the general prompts); difference of means as in Arditi et al.
-  (2024, arXiv 2406.11717);
+  (a difference of means, as in Arditi et al. 2024, arXiv 2406.11717): over harmful prompts and their benign twins where
+  there are twins, so that the topic cancels; else over all harmful and all benign (or general) prompts;
 - the verbosity direction is the mean over prompts of: longest minus shortest answer to the same prompt, each averaged
   over the answer tokens that both have, so that neither the topic nor the position makes the difference;
 - `direction_cosine` is the cosine between the two. Two directions at random have one of about 1 / sqrt(hidden size),
-  and estimation noise shrinks it towards 0. Its interval is a delete-one-prompt jackknife's;
-- `refusal_drift` and `verbosity_drift` are the model's states minus its reference's on the same tokens, projected on the
-  direction in units of the distance it spans: 0 is no drift, 1 is as far as harmful prompts lie from harmless ones, or
-  long answers from short ones. The distance is corrected for estimation noise, and a layer where nothing of it is left
-  has no drift. The interval is Student's over prompts, with the direction held fixed.
+  and estimation noise shrinks it towards 0. Its interval is a delete-one jackknife's;
+- `refusal_drift` and `verbosity_drift` are the model's states minus its reference's on the same tokens, projected on
+  the direction in units of the distance it spans: 0 is no drift, 1 is as far as harmful prompts lie from harmless ones,
+  or long answers from short ones. The distance is corrected for estimation noise; a layer where noise is more than half
+  of its square has no drift. The interval is Student's over prompts, with the direction held fixed.
+
+In both intervals twins count as one item.
 
 Both directions are the reference's.
 """
@@ -79,8 +81,8 @@ class Direction:
 
     Attributes:
         vector: mean difference, [L, H].
-        squared: its squared length, [L], minus what estimation noise adds on average; NaN where nothing is left or it
-            rests on one item.
+        squared: its squared length, [L], minus what estimation noise adds on average; NaN where noise adds more than
+            half, or the direction rests on one item.
     """
 
     vector: Floats
@@ -94,8 +96,9 @@ def difference_of_means(positive: Floats, negative: Floats | None = None) -> Dir
     vector = means[0] if negative is None else means[0] - means[1]
     # One item alone has no spread: its noise is not known, and NaN spreads from here.
     noise = [side.var(axis=0, ddof=1).sum(-1) / len(side) if len(side) > 1 else np.nan for side in sides]
-    squared = (vector * vector).sum(-1) - sum(noise)
-    return Direction(vector, np.where(squared > 0, squared, np.nan))
+    added = np.asarray(sum(noise))
+    squared = (vector * vector).sum(-1) - added
+    return Direction(vector, np.where(squared >= added, squared, np.nan))
 
 
 def cosine(a: Floats, b: Floats) -> Floats:
@@ -116,23 +119,46 @@ def layer_series(rows: Rows) -> list[Series]:
         rows: `details` hold packed `States` under `DETAIL`; a sample without them is left out.
     """
     group = {row.id: row.group for row in rows.model}
-    found = {k: States.unpack(detail[DETAIL]) for k, detail in rows.details.items() if detail.get(DETAIL)}
-    harmless = "benign" if "benign" in {group[k] for k in found} else "general"
-    classes = {
-        k: "harmful" if group[k] == "harmful" else "harmless" if group[k] == harmless else "" for k in found
-    }  # fmt: skip
-    states, kinds = list(found.values()), list(classes.values())
-    if "harmful" not in kinds or "harmless" not in kinds or all(s.length_change is None for s in states):
+    twin = {row.id: row.tags.get("twin", "") for row in rows.model}
+    states = {k: States.unpack(detail[DETAIL]) for k, detail in rows.details.items() if detail.get(DETAIL)}
+    harmful = [k for k in states if group[k] == "harmful"]
+    harmless = [k for k in states if group[k] == "benign"] or [k for k in states if group[k] == "general"]
+    if not harmful or not harmless or all(s.length_change is None for s in states.values()):
         return []
-    refusal, verbosity = _refusal(states, kinds), _verbosity(states)
-    moved = (("prompt_change", refusal), ("answer_change", verbosity))
-    drifts = [drift(np.stack([getattr(s, name) for s in states]), direction) for name, direction in moved]
+    pairs = [(k, twin[k]) for k in harmful if twin[k] in harmless]
+    items = {k: min(k, twin[k] or k) for k in states}
+    contrast = Contrast(harmful, harmless, pairs)
+    moved = (("prompt_change", contrast.refusal(states)), ("answer_change", verbosity(states)))
+    drifts = [drift(np.stack([getattr(s, name) for s in states.values()]), direction) for name, direction in moved]
     points = {
-        "direction_cosine": _cosines(states, kinds),
-        "refusal_drift": _means(drifts[0]),
-        "verbosity_drift": _means(drifts[1]),
+        "direction_cosine": _cosines(states, contrast, items),
+        "refusal_drift": _means(drifts[0], list(items.values())),
+        "verbosity_drift": _means(drifts[1], list(items.values())),
     }
-    return [_series(name, states[0].layers, estimates) for name, estimates in points.items()]
+    layers = next(iter(states.values())).layers
+    return [_series(name, layers, estimates) for name, estimates in points.items()]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Which prompts are set against which: ids of all harmful and harmless ones, and pairs of twins among them."""
+
+    harmful: Sequence[str]
+    harmless: Sequence[str]
+    pairs: Sequence[tuple[str, str]]
+
+    def refusal(self, states: Mapping[str, States]) -> Direction:
+        """The refusal direction of these prompts; one that is not in `states` is left out."""
+        if self.pairs:
+            twins = [(states[a].prompt, states[b].prompt) for a, b in self.pairs if a in states and b in states]
+            return difference_of_means(np.stack([a - b for a, b in twins]))
+        sides = ([states[k].prompt for k in side if k in states] for side in (self.harmful, self.harmless))
+        return difference_of_means(*map(np.stack, sides))
+
+
+def verbosity(states: Mapping[str, States]) -> Direction:
+    """The verbosity direction over prompts whose answers differ in length."""
+    return difference_of_means(np.stack([s.length_change for s in states.values() if s.length_change is not None]))
 
 
 LABELS = {
@@ -142,42 +168,30 @@ LABELS = {
 }
 
 
-def _refusal(states: Sequence[States], kinds: Sequence[str]) -> Direction:
-    harmful, harmless = (
-        np.stack([s.prompt for s, kind in zip(states, kinds, strict=True) if kind == wanted])
-        for wanted in ("harmful", "harmless")
-    )
-    return difference_of_means(harmful, harmless)
+def _cosines(states: Mapping[str, States], contrast: Contrast, items: Mapping[str, str]) -> list[Estimate]:
+    def of(some: Mapping[str, States]) -> Floats:
+        return cosine(contrast.refusal(some).vector, verbosity(some).vector)
 
-
-def _verbosity(states: Sequence[States]) -> Direction:
-    return difference_of_means(np.stack([s.length_change for s in states if s.length_change is not None]))
-
-
-def _cosines(states: Sequence[States], kinds: Sequence[str]) -> list[Estimate]:
-    def of(kept: Sequence[int]) -> Floats:
-        some = [states[i] for i in kept]
-        return cosine(_refusal(some, [kinds[i] for i in kept]).vector, _verbosity(some).vector)
-
-    n = len(states)
-    value = of(range(n))
-    used = [sum(kind == wanted for kind in kinds) for wanted in ("harmful", "harmless")]
-    if min(*used, sum(s.length_change is not None for s in states)) < 2:  # leaving one out would leave none
-        return [Estimate(value=_number(v), n=n, method="jackknife", unit="score") for v in value]
-    without = np.stack([of([j for j in range(n) if j != i]) for i in range(n)])
-    stderr = ((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0)) ** 0.5
+    value, names = of(states), sorted(set(items.values()))
+    counts = [len(contrast.pairs)] if contrast.pairs else [len(contrast.harmful), len(contrast.harmless)]
+    counts.append(len({items[k] for k, s in states.items() if s.length_change is not None}))
+    if min(counts) < 2:  # leaving one out would leave none
+        return [Estimate(value=_number(v), n=len(states), method="jackknife", unit="score") for v in value]
+    without = np.stack([of({k: s for k, s in states.items() if items[k] != name}) for name in names])
+    share = (len(names) - 1) / len(names)
+    stderr = (share * ((without - without.mean(axis=0)) ** 2).sum(axis=0)) ** 0.5
     return [
         Estimate(
-            value=_number(v), n=n, stderr=_number(e), low=_number(max(v - 1.96 * e, -1.0)),
+            value=_number(v), n=len(states), stderr=_number(e), low=_number(max(v - 1.96 * e, -1.0)),
             high=_number(min(v + 1.96 * e, 1.0)), method="jackknife", unit="score",
         )
         for v, e in zip(value, stderr, strict=True)
     ]  # fmt: skip
 
 
-def _means(values: Floats) -> list[Estimate]:
+def _means(values: Floats, items: Sequence[str]) -> list[Estimate]:
     """Over prompts, of [N, L]; a layer without a direction has no value."""
-    return [stats.mean([_number(v) for v in column]) for column in values.T]
+    return [stats.mean([_number(v) for v in column], items) for column in values.T]
 
 
 def _series(name: str, layers: Sequence[int], points: Sequence[Estimate]) -> Series:
