@@ -12,8 +12,8 @@ measures it. The statistics here are this project's own, not that paper's:
   and estimation noise shrinks it towards 0. Its interval is a delete-one jackknife's;
 - `refusal_drift` and `verbosity_drift` are the model's states minus its reference's on the same tokens, projected on
   the direction in units of the distance it spans: 0 is no drift, 1 is as far as harmful prompts lie from harmless ones,
-  or long answers from short ones. The distance is corrected for estimation noise; a layer where noise is more than half
-  of its square has no drift. The interval is Student's over prompts, with the direction held fixed.
+  or long answers from short ones. The distance is the observed one: noise lengthens it, so that a drift is rather too
+  small, and a layer where the classes lie no further apart than noise alone would put them has none. The interval is Student's over prompts, with the direction held fixed.
 
 In both intervals twins count as one item.
 
@@ -81,8 +81,8 @@ class Direction:
 
     Attributes:
         vector: mean difference, [L, H].
-        squared: its squared length, [L], minus what estimation noise adds on average; NaN where noise adds more than
-            half, or the direction rests on one item.
+        squared: its squared length, [L]; NaN where it is not above what estimation noise alone gives on average, or
+            the direction rests on one item.
     """
 
     vector: Floats
@@ -96,9 +96,8 @@ def difference_of_means(positive: Floats, negative: Floats | None = None) -> Dir
     vector = means[0] if negative is None else means[0] - means[1]
     # One item alone has no spread: its noise is not known, and NaN spreads from here.
     noise = [side.var(axis=0, ddof=1).sum(-1) / len(side) if len(side) > 1 else np.nan for side in sides]
-    added = np.asarray(sum(noise))
-    squared = (vector * vector).sum(-1) - added
-    return Direction(vector, np.where(squared >= added, squared, np.nan))
+    squared = (vector * vector).sum(-1)
+    return Direction(vector, np.where(squared > sum(noise), squared, np.nan))
 
 
 def cosine(a: Floats, b: Floats) -> Floats:
