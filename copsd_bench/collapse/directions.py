@@ -13,11 +13,10 @@ measures it. The statistics here are this project's own, not that paper's:
 - `refusal_drift` and `verbosity_drift` are the model's states minus its reference's on the same tokens, projected on
   the direction in units of the distance it spans: 0 is no drift, 1 is as far as harmful prompts lie from harmless ones,
   or long answers from short ones. The distance is the observed one: noise lengthens it, so that a drift is rather too
-  small, and a layer where the classes lie no further apart than noise alone would put them has none. The interval is Student's over prompts, with the direction held fixed.
+  small, and a layer where the classes lie no further apart than noise alone would put them has none. The interval is
+  Student's over prompts, with the direction held fixed.
 
-In both intervals twins count as one item.
-
-Both directions are the reference's.
+In both intervals twins count as one item. Both directions are the reference's.
 """
 
 import base64
