@@ -54,6 +54,8 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
             f"Task {measured[0]} measures the model against another: give --reference base, self, constitution:NAME, "
             "or a model."
         )
+    if config.judge is not None and config.judge.removeprefix("copsd/") == config.reference.removeprefix("copsd/"):
+        raise CopsdError(f"The judge {config.judge} is the reference; choose another judge.")
     if config.epochs > 1:
         raise CopsdError("--epochs does not fit the tasks of the suite collapse; --rollouts says how many answers.")
     return True
@@ -129,9 +131,7 @@ def _why_not(
         return None
     for who, engine in ((config.model, spec), (reference.info.name, reference.spec)):
         if engine is None or engine.engine != "transformers":
-            return (
-                f"Task {name} needs every token's distribution, which {who} does not give here (engine transformers)."
-            )
+            return f"Task {name} needs whole token distributions, which {who} does not give (engine transformers does)."
     if spec is None or reference.spec is None or reference.info.model.weights_digest == model.weights_digest:
         return None
     from copsd_bench.engine.vocabulary import vocabulary_of

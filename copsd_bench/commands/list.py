@@ -39,5 +39,5 @@ def list_all() -> None:
         texts.add_row(name, constitution.title, str(len(constitution.body().split())))
     console.print(texts)
     console.print(f"Judges: {', '.join(JUDGES)} (offline), or any Inspect model as grader (--judge openai/...).")
-    console.print("The suite collapse measures against a model: copsd-bench run --suite collapse --reference base")
+    console.print("A model against its base: copsd-bench run --suite collapse --adapter ADAPTER --reference base")
     console.print("Your own prompts: copsd-bench run --prompts FILE.csv")
