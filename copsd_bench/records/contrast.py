@@ -66,7 +66,7 @@ def _moment_statistic(
     clusters = cluster_index([row[2] for row in kept])
     groups = int(clusters.max()) + 1
     rows = np.stack([np.ones_like(a), a, b, a**2, b**2, a * b])
-    sums: Floats = np.stack([np.bincount(clusters, weights=row, minlength=groups) for row in rows], axis=1)  # [G, 6]
+    sums = np.stack([np.bincount(clusters, weights=row, minlength=groups) for row in rows], axis=1)  # [G, 6]
     value = float(statistic(sums.sum(axis=0)))
     if np.isnan(value):
         return Estimate(value=None, n=len(kept), n_unscored=unscored, method="bootstrap", unit=unit)
