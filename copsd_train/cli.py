@@ -100,12 +100,13 @@ def merge(
 def _execute(begin: "Callable[[], Run]") -> None:
     from copsd_bench.errors import CopsdError
     from copsd_train.ranks import Ranks
-    from copsd_train.stages import execute
 
     ranks = Ranks()
     try:
         ranks.main_first(begin)  # one process makes the folder, then all open it
         run = begin()
+        from copsd_train.stages import execute
+
         with run if ranks.main else nullcontext():
             execute(run, ranks)
     except CopsdError as error:
