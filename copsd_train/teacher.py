@@ -131,7 +131,8 @@ def check_row(row: Row, context: Context | None, engine: TransformersEngine, max
     for part, name in ((whole, f"context {context.name!r}"), (row.source.prompt, "question")):
         if _squeezed(part) not in seen:
             raise CopsdError(f"{where}: the teacher's tokens do not hold the whole {name}; check the tokenizer.")
-    ending = row.student.text.rpartition(row.source.prompt.strip())[2]
+    # White space around the question is the row's own, not the template's.
+    ending = row.student.text.rpartition(row.source.prompt.strip())[2].lstrip()
     if not row.teacher.text.endswith(ending):
         raise CopsdError(
             f"{where}: the teacher's prompt does not end like the student's ({ending[-40:]!r}), so that an answer "
