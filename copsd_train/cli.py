@@ -98,16 +98,23 @@ def merge(
 
 
 def _execute(begin: "Callable[[], Run]") -> None:
+    from copsd_bench.errors import CopsdError
     from copsd_train.ranks import Ranks
-    from copsd_train.stages import execute
 
     ranks = Ranks()
-    ranks.main_first(begin)  # one process makes the folder, then all open it
-    found = begin()
-    with found if ranks.main else nullcontext():
-        execute(found, ranks)
-    for stage in found.recipe.stages if ranks.main else ():
-        print(f"{stage}: {found.output(stage)}")
+    try:
+        ranks.main_first(begin)  # one process makes the folder, then all open it
+        run = begin()
+        from copsd_train.stages import execute
+
+        with run if ranks.main else nullcontext():
+            execute(run, ranks)
+    except CopsdError as error:
+        if ranks.main:
+            raise
+        raise typer.Exit(int(error.code)) from error  # said once, by the main process
+    for stage in run.recipe.stages if ranks.main else ():
+        print(f"{stage}: {run.output(stage)}")
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def score(batch: Batch, policy: Policy, config: Distill) -> None:
 
 def judge_outcomes(batch: Batch, config: Outcome) -> None:
     """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict."""
-    wanted = [i for i, row in enumerate(batch.rows) if not config.sources or row.source.source in config.sources]
+    wanted = _judged(batch, config).nonzero().flatten().tolist()
     verdicts = get_judge(config.judge).batch(
         [batch.rows[i].source.prompt for i in wanted], [batch.completions[i].text for i in wanted]
     )
@@ -129,7 +129,7 @@ def assess(batch: Batch, config: Distill) -> None:
         case "none":
             return
     if config.outcome is not None and config.outcome.sources:
-        judged = torch.tensor([row.source.source in config.outcome.sources for row in batch.rows])
+        judged = _judged(batch, config.outcome)
         by_outcome = advantages.outcome(batch.outcomes, mask, groups, rule.normalise)
         batch.advantages = torch.where(judged.unsqueeze(1), by_outcome, batch.advantages)
 
@@ -163,8 +163,13 @@ def describe(batch: Batch, config: Distill) -> Metrics:
     if not batch.outcomes.isnan().all():
         metrics["outcome"] = float(batch.outcomes.nanmean())
     if config.outcome is not None:
-        metrics["outcome_unscored"] = float(batch.outcomes.isnan().float().mean())
+        metrics["outcome_unscored"] = mean(batch.outcomes.isnan().float(), _judged(batch, config.outcome))
     return metrics
+
+
+def _judged(batch: Batch, config: Outcome) -> torch.Tensor:
+    """The rows whose answers go to the judge, bool [N]."""
+    return torch.tensor([not config.sources or row.source.source in config.sources for row in batch.rows])
 
 
 def teacher_name(config: Distill) -> str:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 from filelock import FileLock, Timeout
@@ -27,9 +27,11 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_bench.records.store import write_text
 from copsd_train.load_recipe import first_difference, validated
-from copsd_train.optimiser import Updater
-from copsd_train.policy import Policy
 from copsd_train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from copsd_train.optimiser import Updater
+    from copsd_train.policy import Policy
 
 FORMAT = 1
 
@@ -170,7 +172,7 @@ class Run(RunFolder):
         """Append rollouts to samples.jsonl."""
         self._append("samples.jsonl", rows)
 
-    def save(self, stage: str, step: int, policy: Policy, state: dict[str, Any]) -> None:
+    def save(self, stage: str, step: int, policy: "Policy", state: dict[str, Any]) -> None:
         """Save a checkpoint in one step, then remove all but the newest `checkpoints.keep`.
 
         Args:
@@ -193,7 +195,7 @@ class Run(RunFolder):
         for old in self.checkpoints(stage)[: -self.recipe.checkpoints.keep]:
             shutil.rmtree(old.folder)
 
-    def restore(self, stage: str, updater: Updater) -> int:
+    def restore(self, stage: str, updater: "Updater") -> int:
         """Bring the newest checkpoint of a stage back; the number of steps done."""
         import torch
 

@@ -34,12 +34,12 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     Raises:
         CopsdError: no row is left.
     """
-    end = end_of_turn(engine)
+    prefix, end = answer_frame(engine)
     examples = []
     for row in rows:
         context = load_constitution(row.context).context() if config.with_context and row.context else None
         prompt = engine.encode([{"role": "user", "content": row.prompt}], context)
-        response = engine.tokenizer(row.response, add_special_tokens=False, verbose=False)["input_ids"]
+        response = engine.tokenizer(prefix + row.response.strip(), add_special_tokens=False, verbose=False)["input_ids"]
         if len(prompt.ids) + len(response) < min(config.max_tokens, engine.max_length):
             examples.append(Example(prompt, (*response, end)))
     if not examples:
@@ -50,14 +50,19 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     return examples
 
 
-def end_of_turn(engine: TransformersEngine) -> int:
-    """The token the model's own chat template puts after an answer, if it ends generation; else the tokenizer's EOS."""
-    question = [{"role": "user", "content": "a"}]
-    before = engine.tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
-    answered = [*question, {"role": "assistant", "content": "b"}]
-    whole = engine.tokenizer.apply_chat_template(answered, tokenize=False)
-    after = engine.tokenizer(str(whole).removeprefix(str(before)), add_special_tokens=False)["input_ids"]
-    return int(next((i for i in after if i in engine.eos_ids), engine.tokenizer.eos_token_id))
+def answer_frame(engine: TransformersEngine) -> tuple[str, int]:
+    """What the model's own chat template puts before an answer (often nothing, sometimes a space), and the token after.
+
+    The token is the first one there that ends generation, or the tokenizer's end of sequence if there is none.
+    """
+    question, probe = [{"role": "user", "content": "a"}], "PROBE"
+    before = str(engine.tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
+    answered = [*question, {"role": "assistant", "content": probe}]
+    whole = str(engine.tokenizer.apply_chat_template(answered, tokenize=False))
+    prefix, _, after = whole.removeprefix(before).partition(probe)
+    ids = engine.tokenizer(after, add_special_tokens=False)["input_ids"]
+    end = next((i for i in ids if i in engine.eos_ids), engine.tokenizer.eos_token_id)
+    return (prefix if whole.startswith(before) else ""), int(end)
 
 
 def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_batch_size: int) -> Metrics:

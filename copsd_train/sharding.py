@@ -11,7 +11,7 @@ import torch
 from copsd_bench.engine.views import decoder_layers
 
 
-def sharded_copy(model: torch.nn.Module, inner: Any) -> Any:
+def sharded_copy(model: torch.nn.Module, inner: str) -> Any:
     """A copy of a module, split block by block over all processes; run it through its own `forward` only.
 
     Args:

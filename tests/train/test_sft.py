@@ -1,10 +1,15 @@
 """Supervised fine-tuning: the loss is transformers' own on response tokens, whatever the batching."""
 
+from copy import copy
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from copsd_bench.constitution import load_constitution
+from copsd_bench.engine.encode import Encoder
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train import sft
@@ -13,6 +18,7 @@ from copsd_train.load_recipe import load_recipe
 from copsd_train.optimiser import Updater, schedule
 from copsd_train.policy import Policy
 from copsd_train.recipe_parts import Optimiser, Sft
+from tests.engine.tiny import byte_tokenizer
 from tests.train.conftest import SMALL
 
 ROWS = [
@@ -74,6 +80,31 @@ def test_the_context_is_in_the_prompt_only_where_asked(tiny: ResolvedModel) -> N
     assert "think silently" not in plain[0].prompt.text
     assert told[1].prompt.ids == plain[1].prompt.ids
     assert all(example.response[-1] in engine.eos_ids for example in told)
+
+
+@pytest.mark.parametrize(
+    ("family", "end"),
+    [("chatml", "<|im_end|>"), ("llama3", "<|eot_id|>"), ("gemma", "<end_of_turn>"), ("mistral", "<eos>")],
+)
+def test_prompt_and_answer_are_the_tokens_of_the_whole_conversation(
+    tiny: ResolvedModel, tmp_path: Path, family: str, end: str
+) -> None:
+    """With and without a context: the tokens learned begin the template's own rendering, up to the end of the turn."""
+    tokenizer = byte_tokenizer((Path(__file__).parent / "templates" / f"{family}.jinja").read_text())
+    tokenizer.add_special_tokens({"additional_special_tokens": [end, "[INST]", "[/INST]"]})
+    engine = copy(prepared(tiny)[0].engine)
+    engine.tokenizer = tokenizer
+    engine.encode_prompt = Encoder(tokenizer, None, 4096)
+    engine.eos_ids = frozenset({tokenizer.convert_tokens_to_ids(end)})
+    for row, example in zip(ROWS, sft.build_examples(ROWS, engine, CONFIG), strict=True):
+        question: list[dict[str, Any]] = [{"role": "user", "content": row.prompt}]
+        messages = load_constitution(row.context).context().apply(question) if row.context else question
+        answered = [*messages, {"role": "assistant", "content": row.response}]
+        whole = tokenizer.apply_chat_template(answered, tokenize=False)
+        ids = tuple(tokenizer(whole, add_special_tokens=False)["input_ids"])
+        learned = (*example.prompt.ids, *example.response)
+        assert ids[: len(learned)] == learned
+        assert tokenizer.decode(example.response).strip() == f"{row.response}{end}"
 
 
 def test_rows_that_do_not_fit_are_left_out_and_none_left_is_an_error(tiny: ResolvedModel) -> None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,25 +14,13 @@ from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.corpora.schema import PromptRow
 from copsd_train.distill_recipe import Teacher
 from copsd_train.load_recipe import load_recipe
-from copsd_train.sft import end_of_turn
 from copsd_train.teacher import ContextPolicy, Row, build_rows, check_gap, check_pair, check_row
 from tests.engine.tiny import CHATML, byte_tokenizer, save_tiny
 from tests.train.conftest import PROMPTS, REFERENCE
 
 ROWS = [PromptRow(**row, reference=REFERENCE) for row in PROMPTS]
 
-# The structure of the four families, in our own words: who speaks is marked by headers, headers, turns, brackets.
-TEMPLATES = {
-    "chatml": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<eos>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
-    "llama-3": "<bos>{% for m in messages %}<|head|>{{ m.role }}<|/head|>\n\n{{ m.content | trim }}<eos>{% endfor %}"
-    "{% if add_generation_prompt %}<|head|>assistant<|/head|>\n\n{% endif %}",
-    "gemma": "<bos>{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    "<turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}<eos>\n{% endfor %}"
-    "{% if add_generation_prompt %}<turn>model\n{% endif %}",
-    "mistral": "<bos>{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
-    "{% else %}{{ m.content }}<eos>{% endif %}{% endfor %}",
-}  # fmt: skip
+NO_SYSTEM_ROLE = (Path(__file__).parent / "templates" / "gemma.jinja").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -96,31 +83,9 @@ def test_an_instruction_goes_by_the_kind_of_prompt(engine: TransformersEngine) -
     assert rows[3].context is None
 
 
-@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
-def test_prompt_and_answer_are_the_tokens_of_the_whole_conversation(engine: TransformersEngine, template: str) -> None:
-    """Student and teacher alike: prompt ids + answer ids + end of turn begin the template's own rendering."""
-    family = with_template(engine, template)
-    for row in build_rows(ROWS[:1], ContextPolicy(teacher(), ROWS, seed=0), family, max_tokens=8):
-        answer = family.tokenizer(REFERENCE, add_special_tokens=False)["input_ids"]
-        constitution = row.teacher.text.split("How do I hurt")[0]
-        assert "think silently" in constitution
-        for prompt, context in ((row.student, None), (row.teacher, ContextPolicy(teacher(), ROWS, 0)(row.source))):
-            question: list[dict[str, Any]] = [{"role": "user", "content": row.source.prompt}]
-            messages = [
-                *(context.apply(question) if context else question),
-                {"role": "assistant", "content": REFERENCE},
-            ]
-            whole = family.tokenizer.apply_chat_template(messages, tokenize=False)
-            ids = family.tokenizer(whole, add_special_tokens=False)["input_ids"]
-            scored = [*prompt.ids, *answer, end_of_turn(family)]
-            assert ids[: len(scored)] == scored
-
-
 def test_a_template_without_a_system_role_refuses_a_constitution_placed_there(engine: TransformersEngine) -> None:
     with pytest.raises(CopsdError, match=r"Row 's1': .*place the constitution in the user turn"):
-        build_rows(
-            ROWS, ContextPolicy(teacher("placement=system"), ROWS, 0), with_template(engine, TEMPLATES["gemma"]), 8
-        )
+        build_rows(ROWS, ContextPolicy(teacher("placement=system"), ROWS, 0), with_template(engine, NO_SYSTEM_ROLE), 8)
 
 
 def test_a_constitution_longer_than_the_window_leaves_room_for_is_refused(engine: TransformersEngine) -> None:
