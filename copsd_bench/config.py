@@ -23,7 +23,10 @@ class RunConfig(BaseModel):
         dtype, device: empty chooses by hardware.
         batch_size: rows decoded together; 0 chooses by device.
         trust_remote_code: run model code that comes with the weights.
-        suite, task, prompts: what to run; nothing means the suite `mini`.
+        suite, task, prompts: what to run; nothing means the suite `mini`. With tasks of the suite `collapse`, `prompts`
+            takes the place of their own.
+        reference, rollouts: what the suite `collapse` measures against, and answers of each side to a prompt.
+        embedding_model: encoder whose distances `diversity_collapse` adds.
         limit: items of each task, balanced over its strata.
         constitution, placement: context the model sees, and where.
         judge: offline judge by name, or an Inspect model as grader.
@@ -48,6 +51,9 @@ class RunConfig(BaseModel):
     suite: str | None = None
     task: list[str] = []
     prompts: Path | None = None
+    reference: str | None = None
+    rollouts: int | None = Field(default=None, ge=1)
+    embedding_model: str | None = None
     limit: int | None = Field(default=None, ge=1)
     constitution: str = "none"
     placement: Literal["user", "system"] | None = None

@@ -9,14 +9,14 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, GenerateConfig, ModelOutput, ModelUsage
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from copsd_bench.benchmarks.panel_scorer import RECALLED
+from copsd_bench.benchmarks.answer import RECALLED
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import judge_argument
 from copsd_bench.judges.tables import format_of, read_rows
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo
 from copsd_bench.run import Plan, identity_of
-from copsd_bench.suites import make_task, tasks_of
+from copsd_bench.suites import TASKS, make_task, tasks_of
 from copsd_bench.tested_model import check_judge
 
 StopReason = Literal["stop", "max_tokens", "model_length", "unknown"]
@@ -65,6 +65,8 @@ def plan_responses(task: str, responses: Path, name: str, judge: str | None, out
         CopsdError: unknown task, malformed file (which line), an id or input that the task does not have, a repeat.
     """
     tasks_of(None, [task])
+    if TASKS[task].reference:
+        raise CopsdError(f"Task {task} compares rollouts of two models; recorded answers of one are not enough.")
     config = RunConfig(model=name, task=[task], judge=judge, out=out, display=display)
     check_judge(config, [task])
     built = make_task(task, judge_argument(judge))

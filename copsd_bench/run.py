@@ -4,19 +4,27 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from copsd_bench.benchmarks.respond import BY_CATEGORY, NO_CONSTITUTION, context_named
+from copsd_bench.benchmarks.respond import NO_CONSTITUTION, constitution_info
 from copsd_bench.config import RunConfig
-from copsd_bench.constitution import constitution_names
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
+from copsd_bench.generations import generations_in
 from copsd_bench.judges.registry import judge_argument
 from copsd_bench.records.paths import published
-from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, RunRecord
+from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, ReferenceInfo, RunRecord
+from copsd_bench.reference_model import (
+    FoundReference,
+    check_rollout_options,
+    find_reference,
+    left_out,
+    rollout_arguments,
+)
 from copsd_bench.suites import make_task, tasks_of
 from copsd_bench.tested_model import check_judge, connections, find_model, inspect_models
 
@@ -37,6 +45,7 @@ class Plan:
         identity: digest of all that decides the numbers; names the run's log folder.
         spec: local engine, or None for an Inspect provider (or recorded answers).
         notes: for the record.
+        reference: what the tasks of the suite `collapse` measure against.
     """
 
     config: RunConfig
@@ -46,11 +55,17 @@ class Plan:
     spec: EngineSpec | None
     identity: str
     notes: list[str] = field(default_factory=list)
+    reference: FoundReference | None = None
 
     @property
     def log_dir(self) -> Path:
         """Inspect's log folder of this run; one a run identity."""
         return self.config.out / "logs" / self.identity[:16]
+
+    @property
+    def generations(self) -> Path:
+        """Folder of answers that several tasks share; removed when the record is written."""
+        return self.log_dir / "generations"
 
     @property
     def record_path(self) -> Path:
@@ -69,12 +84,15 @@ def plan(config: RunConfig) -> Plan:
     names = tasks_of(config.suite, config.task)
     if not names and config.prompts is None:
         names = tasks_of("mini", [])
-    constitution = _constitution(config)
+    if config.constitution == NO_CONSTITUTION and config.placement is not None:
+        raise CopsdError("--placement needs a --constitution to place.")
+    constitution = constitution_info(_mode(config))
     check_judge(config, names)
+    measured = check_rollout_options(config, names)
     judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
-    tasks = [make_task(name, judge, **common) for name in names]
-    if config.prompts is not None:
+    tasks = [make_task(name, judge, **common, **rollout_arguments(config, name)) for name in names]
+    if config.prompts is not None and not measured:
         from copsd_bench.benchmarks.prompts import prompts
 
         tasks.append(prompts(file=str(config.prompts), **common))
@@ -82,7 +100,13 @@ def plan(config: RunConfig) -> Plan:
     if spec is not None:
         _check_token_limit(config, tasks, spec)
     notes = [SERVER_NOTE] if model.engine == "server" else []
-    return Plan(config, tasks, model, constitution, spec, identity_of(config, tasks, model, constitution, spec), notes)
+    reference = find_reference(config, spec, model, _mode(config)) if measured else None
+    if reference is not None:
+        unfit = left_out([task.name for task in tasks], config, spec, model, reference)
+        tasks = [task for task in tasks if task.name not in unfit]
+        notes += [f"left out: {reason}" for reason in unfit.values()]
+    identity = identity_of(config, tasks, model, constitution, spec, reference.info if reference else None)
+    return Plan(config, tasks, model, constitution, spec, identity, notes, reference)
 
 
 def execute(planned: Plan, command: list[str]) -> RunRecord:
@@ -105,31 +129,34 @@ def execute(planned: Plan, command: list[str]) -> RunRecord:
             f"The folder {planned.log_dir} cannot be created ({error.strerror}); choose another --out.", ExitCode.DISK
         ) from error
     model, roles = inspect_models(planned)
-    success, headers = eval_set(
-        planned.tasks,
-        log_dir=str(planned.log_dir),
-        model=model,
-        model_roles=roles,
-        limit=config.limit,
-        epochs=config.epochs,
-        retry_attempts=0,
-        retry_immediate=False,
-        # One sample that fails does not stop the others; the run fails at its end, and says which and why.
-        continue_on_fail=True,
-        log_buffer=None if model is None else 1,
-        log_realtime=False,
-        log_dir_allow_dirty=True,
-        max_tasks=1,
-        max_connections=connections(planned, model),
-        display=config.display,
-        max_tokens=config.max_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
-    )
+    with generations_in(planned.generations):
+        success, headers = eval_set(
+            planned.tasks,
+            log_dir=str(planned.log_dir),
+            model=model,
+            model_roles=roles,
+            limit=config.limit,
+            epochs=config.epochs,
+            retry_attempts=0,
+            retry_immediate=False,
+            # One sample that fails does not stop the others; the run fails at its end, and says which and why.
+            continue_on_fail=True,
+            log_buffer=None if model is None else 1,
+            log_realtime=False,
+            log_dir_allow_dirty=True,
+            max_tasks=1,
+            max_connections=connections(planned, model),
+            display=config.display,
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+            top_p=config.top_p,
+        )
     # Interrupted, eval_set calls itself successful and leaves the unfinished task out.
     if not success or len(headers) < len(planned.tasks) or any(header.status != "success" for header in headers):
         raise _failure(headers, planned)
-    return _record(planned, headers, command)
+    record = _record(planned, headers, command)
+    shutil.rmtree(planned.generations, ignore_errors=True)
+    return record
 
 
 def _record(planned: Plan, headers: "list[EvalLog]", command: list[str]) -> RunRecord:
@@ -141,7 +168,8 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str]) -> RunR
 
     config = planned.config
     order = {task.name: i for i, task in enumerate(planned.tasks)}
-    records = [task_record(read_eval_log(header.location), config.seed) for header in headers]
+    against = planned.reference.info if planned.reference is not None else None
+    records = [task_record(read_eval_log(header.location), config.seed, against) for header in headers]
     record = RunRecord(
         run_id=planned.identity,
         created=datetime.now(UTC),
@@ -181,22 +209,6 @@ def _mode(config: RunConfig) -> str:
     return f"{config.constitution}@{config.placement}" if config.placement else config.constitution
 
 
-def _constitution(config: RunConfig) -> ConstitutionInfo:
-    if config.constitution == NO_CONSTITUTION:
-        if config.placement is not None:
-            raise CopsdError("--placement needs a --constitution to place.")
-        return ConstitutionInfo()
-    names = constitution_names() if config.constitution == BY_CATEGORY else [config.constitution]
-    contexts = [
-        context for name in names if (context := context_named(_mode(config).replace(config.constitution, name)))
-    ]
-    return ConstitutionInfo(
-        mode=config.constitution if config.constitution == BY_CATEGORY else contexts[0].name,
-        digest=hashlib.sha256("\0".join(context.text for context in contexts).encode()).hexdigest(),
-        placement=contexts[0].placement,
-    )
-
-
 def _check_token_limit(config: RunConfig, tasks: "list[Task]", spec: EngineSpec) -> None:
     from copsd_bench.models.digest import read_json
 
@@ -217,6 +229,7 @@ def identity_of(
     model: ModelInfo,
     constitution: ConstitutionInfo,
     spec: EngineSpec | None = None,
+    reference: ReferenceInfo | None = None,
 ) -> str:
     """Digest of all that decides a run's numbers: names its log folder, and makes its continuation safe."""
     from copsd_bench import __version__
@@ -242,6 +255,8 @@ def identity_of(
             for task in tasks
         ],
     }
+    if reference is not None:
+        parts["reference"] = reference.model_dump(exclude={"model": {"name", "adapter", "parameters"}})
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -22,6 +22,9 @@ class TaskInfo:
         metric: its primary metric.
         pin: its data in `copsd_bench/sources/pins.yaml`; empty if it is packaged or given.
         judges: names it accepts for `--judge`; empty if nothing is judged.
+        reference: it measures the model against a reference, on rollouts.
+        options: further settings of a run that it takes.
+        white_box: it needs the token distributions of both, from the engine `transformers`.
     """
 
     module: str
@@ -30,6 +33,14 @@ class TaskInfo:
     metric: str
     pin: str = ""
     judges: tuple[str, ...] = ()
+    reference: bool = False
+    options: tuple[str, ...] = ()
+    white_box: bool = False
+
+
+def _collapse(name: str, title: str, metric: str, options: tuple[str, ...] = (), **more: Any) -> TaskInfo:
+    options = ("reference", "rollouts", *options)
+    return TaskInfo(f"collapse.{name}", title, "both", metric, reference=True, options=options, **more)
 
 
 GRADED = ("refusal", "grader")
@@ -48,12 +59,27 @@ TASKS: dict[str, TaskInfo] = {
     ),
     "gsm8k": TaskInfo("text.gsm8k", "grade-school arithmetic", "general", "accuracy", "gsm8k"),
     "ifeval": TaskInfo("text.ifeval", "checkable instructions", "general", "prompt_strict", "ifeval"),
+    "length_collapse": _collapse("length_collapse", "length against the reference's answers", "length_ratio"),
+    "refusal_collapse": _collapse("refusal_collapse", "refusal of harmful requests minus of benign twins", "balance"),
+    "kl_direction": _collapse(
+        "kl_direction", "divergence from the reference, both ways", "mode_seeking", white_box=True
+    ),
+    "diversity_collapse": _collapse(
+        "diversity_collapse", "differences between answers to a prompt", "diversity", options=("embedding_model",)
+    ),
+    "copying": _collapse("copying", "overlap of constitution and answers", "jaccard"),
+    "leakage": _collapse("leakage", "length that moves with refusal", "leakage_slope"),
+    "pairwise_help": _collapse("pairwise_help", "helpfulness against the reference", "win_rate", judges=("grader",)),
+    "pairwise_harmless": _collapse(
+        "pairwise_harmless", "harmlessness against the reference", "win_rate", judges=("grader",)
+    ),
 }
 """Tasks with a name. `prompts` is built from a user's file and therefore not among them."""
 
 SUITES: dict[str, tuple[str, ...]] = {
     "mini": ("mini",),
     "text": ("xstest", "strongreject", "gsm8k", "ifeval"),
+    "collapse": tuple(name for name, info in TASKS.items() if info.reference),
 }
 
 

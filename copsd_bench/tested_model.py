@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from copsd_bench.benchmarks.collapse.reference import ROLE
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
@@ -113,8 +114,18 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
         model = provider_model(config.model, config.base_url)
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
-    graded = config.judge is not None and config.judge not in JUDGES
-    return model, {"grader": provider_model(str(config.judge))} if graded else None
+    roles: dict[str, Any] = {}
+    if config.judge is not None and config.judge not in JUDGES:
+        roles["grader"] = provider_model(config.judge)
+    reference = planned.reference
+    if reference is not None and not reference.shared:
+        spec = reference.spec
+        roles[ROLE] = (
+            provider_model(reference.info.name)
+            if spec is None
+            else get_model(f"copsd/{spec.model}", **spec.model_args())
+        )
+    return model, roles or None
 
 
 def connections(planned: "Plan", model: Any) -> int | None:

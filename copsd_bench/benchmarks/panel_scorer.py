@@ -1,19 +1,18 @@
 """The collapse panel as an Inspect scorer: it stands beside the score of every task."""
 
-import hashlib
 import math
 
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
-from copsd_bench.collapse.text import distinct_n, loops, repetition
+from copsd_bench.benchmarks.answer import answer_of, panel_values
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
+from copsd_bench.records.panel import REFUSED
 
-REFUSED = ("full_refusal", "partial_refusal")
 NAME = "panel"
-RECALLED = "responses"
-"""Name that stands for the model where answers were recorded, not generated."""
+TEXTS = ("refusal", "answer_digest")
+"""Panel fields that are no numbers; they go into the score's metadata."""
 
 
 @scorer(metrics={"*": [mean()]}, name=NAME)
@@ -25,34 +24,14 @@ def panel() -> Scorer:
     judge = get_judge("refusal")
 
     async def score(state: TaskState, target: Target) -> Score:
-        answer = state.output.completion
-        verdict = judge.batch([state.input_text], [answer])[0]
-        refusal = None if isinstance(verdict, Unscored) else verdict
-        usage = state.output.usage
-        # An API that reports no usage gives an unknown length, never a zero; a recorded answer may well have none.
-        counted = usage is not None and (usage.total_tokens > 0 or state.output.model == RECALLED)
-        tokens = usage.output_tokens if usage is not None and counted else None
-        known = state.output.stop_reason in ("stop", "max_tokens", "model_length", "content_filter")
-        numbers = {
-            "output_tokens": tokens,
-            "input_tokens": usage.input_tokens if usage and usage.input_tokens else None,
-            "truncated": state.output.stop_reason in ("max_tokens", "model_length") if known else None,
-            "refused": None if refusal is None else refusal.label in REFUSED,
-            "refusal_score": None if refusal is None else refusal.score,
-            "loops": loops(answer),
-            "distinct_1": distinct_n(answer, 1),
-            "distinct_2": distinct_n(answer, 2),
-            "repetition": repetition(answer),
-            "mean_entropy": (state.output.metadata or {}).get("mean_entropy"),
-            "mean_logprob": (state.output.metadata or {}).get("mean_logprob"),
-        }
+        verdict = judge.batch([state.input_text], [state.output.completion])[0]
+        values = panel_values(answer_of(state.output), verdict)
+        texts = {name: values.pop(name) for name in TEXTS}
+        refused = None if texts["refusal"] is None else texts["refusal"] in REFUSED
         return Score(
-            value={name: math.nan if value is None else float(value) for name, value in numbers.items()},
-            explanation="not judged" if refusal is None else f"{refusal.label}: {refusal.reason}",
-            metadata={
-                "refusal": None if refusal is None else refusal.label,
-                "answer_digest": hashlib.sha256(answer.encode()).hexdigest(),
-            },
+            value={k: math.nan if v is None else float(v) for k, v in {**values, "refused": refused}.items()},
+            explanation="not judged" if isinstance(verdict, Unscored) else f"{verdict.label}: {verdict.reason}",
+            metadata=texts,
         )
 
     return score

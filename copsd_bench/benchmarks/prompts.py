@@ -30,35 +30,46 @@ def prompts(file: str, constitution: str = "none", seed: int = 0) -> Task:
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """
-    path = Path(file)
-    rows = read_prompts(path)
+    samples, dataset = prompt_samples(Path(file))
+    groups = {sample.metadata["group"] for sample in samples if sample.metadata}
+    metrics = [MetricSpec(name="refused", score="refused")]
+    metrics += [m for m in (REFUSED_HARMFUL, REFUSED_BENIGN) if groups & set(m.groups or [])]
+    spec = TaskSpec(
+        dataset=dataset,
+        metrics=metrics,
+        primary="refused",
+        judges={"refusal": get_judge("refusal").id},
+        constitution=constitution,
+    )
+    return build_task("prompts", "1", samples, spec, [refusal()], GenerateConfig(temperature=0, max_tokens=512), seed)
+
+
+def prompt_samples(path: Path, unique: bool = False) -> tuple[list[Sample], DatasetInfo]:
+    """The prompts of a file as samples with `group` in their metadata, and what they are (see `read_prompts`)."""
+    rows = read_prompts(path, unique)
     ids = stable_ids([row["prompt"] for row in rows], prefix="prompt")
     samples = [
         Sample(id=i, input=row["prompt"], metadata={"group": GROUP_OF[row["label"]]})
         for i, row in zip(ids, rows, strict=True)
     ]
-    groups = {GROUP_OF[row["label"]] for row in rows}
-    metrics = [MetricSpec(name="refused", score="refused")]
-    metrics += [m for m in (REFUSED_HARMFUL, REFUSED_BENIGN) if groups & set(m.groups or [])]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    spec = TaskSpec(
-        dataset=DatasetInfo(
-            name=f"prompts:{path.name}", source="file", revision=digest[:16], sha256=digest, count=len(rows),
-            used=len(rows),
-        ),
-        metrics=metrics,
-        primary="refused",
-        judges={"refusal": get_judge("refusal").id},
-        constitution=constitution,
+    info = DatasetInfo(
+        name=f"prompts:{path.name}", source="file", revision=digest[:16], sha256=digest, count=len(rows),
+        used=len(rows),
     )  # fmt: skip
-    return build_task("prompts", "1", samples, spec, [refusal()], GenerateConfig(temperature=0, max_tokens=512), seed)
+    return samples, info
 
 
-def read_prompts(path: Path) -> list[dict[str, str]]:
+def read_prompts(path: Path, unique: bool = False) -> list[dict[str, str]]:
     """Rows with `prompt` and `label` (`harmful`, `benign`, `general` or empty).
 
+    Args:
+        path: csv or jsonl.
+        unique: refuse a prompt that occurs twice.
+
     Raises:
-        CopsdError: the file is missing, empty, malformed (which line), or has an empty prompt or unknown label.
+        CopsdError: the file is missing, empty, malformed (which line), or has an empty prompt or unknown label, or a
+            repeated one.
     """
     if not path.is_file():
         raise CopsdError(f"Prompts file {path} does not exist.", ExitCode.DATA)
@@ -69,7 +80,14 @@ def read_prompts(path: Path) -> list[dict[str, str]]:
     raw = _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text)
     if not raw:
         raise CopsdError(f"Prompts file {path} has no rows.", ExitCode.DATA)
-    return [_row(path, number, row) for number, row in raw]
+    rows = [_row(path, number, row) for number, row in raw]
+    first: dict[str, int] = {}
+    for (number, _), row in zip(raw, rows, strict=True):
+        if unique and (seen := first.setdefault(row["prompt"].strip(), number)) != number:
+            raise CopsdError(
+                f"Prompts file {path} line {number} repeats the prompt of line {seen}; keep one of them.", ExitCode.DATA
+            )
+    return rows
 
 
 def _csv_rows(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:

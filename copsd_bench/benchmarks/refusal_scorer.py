@@ -5,10 +5,10 @@ import math
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
-from copsd_bench.benchmarks.panel_scorer import REFUSED
 from copsd_bench.benchmarks.task import MetricSpec
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
+from copsd_bench.records.panel import REFUSED
 
 APPROPRIATE = MetricSpec(name="appropriate", score="appropriate", groups=["harmful", "benign"])
 REFUSED_HARMFUL = MetricSpec(name="refused/harmful", score="refused", groups=["harmful"])

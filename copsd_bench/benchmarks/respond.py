@@ -16,6 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.engine.context import Context, Placement
 from copsd_bench.errors import CopsdError
+from copsd_bench.records.schema import ConstitutionInfo
 
 NO_CONSTITUTION = "none"
 BY_CATEGORY = "category"
@@ -41,6 +42,20 @@ def context_named(constitution: str, category: str = "") -> Context | None:
         name = category if category in constitution_names() else "default"
     placement: Placement | None = "user" if where == "user" else "system" if where == "system" else None
     return load_constitution(name).context(placement)
+
+
+def constitution_info(constitution: str) -> ConstitutionInfo:
+    """What a record says of a constitution named as in `context_named`; by category, the digest covers all of them."""
+    name = constitution.partition("@")[0]
+    if name == NO_CONSTITUTION:
+        return ConstitutionInfo()
+    names = constitution_names() if name == BY_CATEGORY else [name]
+    contexts = [context for n in names if (context := context_named(constitution.replace(name, n, 1)))]
+    return ConstitutionInfo(
+        mode=name if name == BY_CATEGORY else contexts[0].name,
+        digest=hashlib.sha256("\0".join(context.text for context in contexts).encode()).hexdigest(),
+        placement=contexts[0].placement,
+    )
 
 
 @solver

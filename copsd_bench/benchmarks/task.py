@@ -52,6 +52,9 @@ class TaskSpec(BaseModel):
         judges: judge id by the score it gives; `build_task` adds the panel's where no score has it.
         constitution: the context mode of the run.
         notes: sentences a reader of the number must know.
+        summary: for a task on rollouts of a model and a reference: the name in `SUMMARIES` of the function that makes
+            its numbers; `metrics` is empty then, and `lower_is_better` says which of them are bad when they rise.
+        reference, rollouts: what such a task measures against, and answers of each side to a prompt.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -62,6 +65,10 @@ class TaskSpec(BaseModel):
     judges: dict[str, str] = {}
     constitution: str = "none"
     notes: list[str] = []
+    summary: str = ""
+    lower_is_better: list[str] = []
+    reference: str = ""
+    rollouts: int = 1
 
 
 def build_task(
@@ -91,7 +98,7 @@ def build_task(
     if offline not in spec.judges.values():
         # The panel's refusals rest on a judge too: records of another version of it do not compare.
         spec = spec.model_copy(update={"judges": {**spec.judges, "panel": offline}})
-    dataset = MemoryDataset(interleave(samples, _stratum), name=name)
+    dataset = MemoryDataset(interleave(samples, stratum), name=name)
     return Task(
         name=name,
         version=version,
@@ -121,6 +128,7 @@ def _round_robin(lists: Sequence[Sequence[Sample]]) -> list[Sample]:
     return [members[i] for i in range(longest) for members in lists if i < len(members)]
 
 
-def _stratum(sample: Sample) -> tuple[str, str]:
+def stratum(sample: Sample) -> tuple[str, str]:
+    """Prompt class and category of a sample."""
     metadata = sample.metadata or {}
     return str(metadata.get("group", "general")), str(metadata.get("category", ""))

@@ -9,6 +9,8 @@ def list_all() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from copsd_bench.benchmarks.collapse.prompts import load_collapse_prompts
+    from copsd_bench.benchmarks.mini_items import load_mini_items
     from copsd_bench.constitution import constitution_names, load_constitution
     from copsd_bench.judges.registry import JUDGES
     from copsd_bench.sources.locate import local
@@ -23,9 +25,8 @@ def list_all() -> None:
             here = all(local(pin, file) is not None for file in pin.files.values())
             size, licence, state = str(pin.file("test").count), pin.licence, "here" if here else "to fetch"
         else:
-            from copsd_bench.benchmarks.mini_items import load_mini_items
-
-            size, licence, state = str(len(load_mini_items())), "Apache-2.0", "packaged"
+            items = load_collapse_prompts() if info.reference else load_mini_items()
+            size, licence, state = str(len(items)), "Apache-2.0", "packaged"
         tasks.add_row(name, info.title, size, info.metric, licence, state)
     console.print(tasks)
     suites = Table("Suite", "Tasks", title="Suites", title_justify="left")
@@ -38,4 +39,5 @@ def list_all() -> None:
         texts.add_row(name, constitution.title, str(len(constitution.body().split())))
     console.print(texts)
     console.print(f"Judges: {', '.join(JUDGES)} (offline), or any Inspect model as grader (--judge openai/...).")
+    console.print("A model against its base: copsd-bench run --suite collapse --adapter ADAPTER --reference base")
     console.print("Your own prompts: copsd-bench run --prompts FILE.csv")

@@ -60,7 +60,27 @@ def run(
     task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.", rich_help_panel=_WHAT)] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign).", rich_help_panel=_WHAT),
+        typer.Option(
+            help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign). With `--suite collapse` in place "
+            "of its own.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="What `--suite collapse` measures against: `base` (no adapter, no constitution), `self` (another "
+            "seed), `constitution:NAME`, or a model.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(help="Answers of each side to a prompt (`--suite collapse`; default 4).", rich_help_panel=_WHAT),
+    ] = None,
+    embedding_model: Annotated[
+        str | None,
+        typer.Option(help="Encoder for distances between rollouts (`diversity_collapse`).", rich_help_panel=_WHAT),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Items per task, balanced.", rich_help_panel=_WHAT)] = None,
     constitution: Annotated[
@@ -100,7 +120,8 @@ def run(
 
     Examples: `copsd-bench run` runs the offline suite on the built-in model;
     `copsd-bench run --model my/model --task xstest --limit 100 --constitution default`;
-    `copsd-bench run --model my/model --base-url http://localhost:8000/v1`.
+    `copsd-bench run --model my/model --base-url http://localhost:8000/v1`;
+    `copsd-bench run --suite collapse --model my/model --adapter my-adapter --reference base`.
     """
     given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "engine_arg")}
     given["trust_remote_code"] = trust_remote_code or None

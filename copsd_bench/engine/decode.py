@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from copsd_bench.engine.distributions import entropy
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, whole
+from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, prompt_key, whole
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
 
@@ -95,10 +96,10 @@ class Decoder:
         ordered = sorted(new, key=lambda row: len(row.prompt.ids))
         # Caches that cannot be joined must be filled in one pass.
         for group in _groups(ordered, PREFILL_TOKENS) if self.use.joins else [ordered] if ordered else []:
-            unique = list({id(row.prompt): row.prompt for row in group}.values())
-            index = {id(prompt): i for i, prompt in enumerate(unique)}
+            unique = list({prompt_key(row.prompt): row.prompt for row in group}.values())
+            index = {prompt_key(prompt): i for i, prompt in enumerate(unique)}
             joined, states = prefill(self.head, unique)
-            where = torch.tensor([index[id(row.prompt)] for row in group], device=joined.mask.device)
+            where = torch.tensor([index[prompt_key(row.prompt)] for row in group], device=joined.mask.device)
             self._sample(states[where], group)
             if len(group) != len(unique):
                 joined.select(where)
@@ -122,14 +123,13 @@ class Decoder:
         logits = self.head.logits(states[live])
         chosen = choose(logits, [rows[b].sampling for b in live], [rows[b].stream for b in live])
         logprobs = logits.log_softmax(dim=-1)
-        entropies = -(logprobs.exp() * logprobs.nan_to_num(neginf=0.0)).sum(dim=-1)
         picked = logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1)
-        values = zip(live, chosen.tolist(), picked.tolist(), entropies.tolist(), strict=True)
-        for b, token, logprob, entropy in values:
+        values = zip(live, chosen.tolist(), picked.tolist(), entropy(logprobs).tolist(), strict=True)
+        for b, token, logprob, nats in values:
             row = rows[b]
             row.ids.append(token)
             row.logprobs.append(logprob)
-            row.entropies.append(entropy)
+            row.entropies.append(nats)
             self._finish_if_over(row)
 
     def _finish_if_over(self, row: Row) -> None:

@@ -45,8 +45,9 @@ class Head:
         return self.model(**forward, logits_to_keep=1).logits[:, -1]
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Logits [..., V] in float32 of states [..., H]."""
-        return (self._linear(states) if self.separate else states).float()
+        """Logits [..., V] of states [..., H], in float32 (float64 weights keep theirs)."""
+        logits = self._linear(states) if self.separate else states
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _inner(self) -> Any:
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model

@@ -1,6 +1,6 @@
 """Batches over one KV cache: left-padded prefill, rows selected, repeated, trimmed and joined."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,11 @@ def cache_use(head: Head) -> CacheUse:
     if not (got - expected).norm() < 0.2 * (expected - expected.mean(dim=-1, keepdim=True)).norm():
         return CacheUse(batches=False, joins=False, expands=False)
     return CacheUse(batches=True, joins=joinable(batch.cache), expands=expandable(batch.cache))
+
+
+def prompt_key(prompt: Prompt) -> Hashable:
+    """Rows share a prompt when ids agree and features are the same object (or there are none)."""
+    return (prompt.ids, id(prompt.features) if prompt.features else None)
 
 
 def whole(head: Head, prompt: Prompt, ids: Sequence[int]) -> torch.Tensor:

@@ -54,10 +54,10 @@ def load_model(path: Path, adapters: Mapping[str, Path], dtype: str, device: str
         raise CopsdError(f"Model {path} cannot be loaded: {reason}", ExitCode.MODEL) from error
     model = model.to(device)
     use_fast_cpu_attention(model)
-    for name, folder in adapters.items():
-        model = _with_adapter(model, name, folder)
     model.requires_grad_(False)
     model.eval()
+    for name, folder in adapters.items():
+        model = with_adapter(model, name, folder)
     from copsd_bench.engine.transformers_engine import eos_ids
 
     text_config = config.get_text_config()
@@ -70,7 +70,12 @@ def load_model(path: Path, adapters: Mapping[str, Path], dtype: str, device: str
     )
 
 
-def _with_adapter(model: Any, name: str, folder: Path) -> Any:
+def with_adapter(model: Any, name: str, folder: Path) -> Any:
+    """The model with one more LoRA adapter, for inference.
+
+    Raises:
+        CopsdError: the adapter does not fit this base.
+    """
     from peft import PeftModel
 
     # The adapter follows the base's dtype: PEFT would keep a bf16 base's adapter in float32 and cast at every layer.
@@ -78,11 +83,13 @@ def _with_adapter(model: Any, name: str, folder: Path) -> Any:
     try:
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), **options)
-            return model
-        return PeftModel.from_pretrained(model, str(folder), **options)
+        else:
+            model = PeftModel.from_pretrained(model, str(folder), **options)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CopsdError(
             f"Adapter {folder} does not fit this base model ({reason}); use the base it was trained on.",
             ExitCode.MODEL,
         ) from error
+    model.requires_grad_(False)
+    return model.eval()

@@ -16,7 +16,7 @@ from copsd_bench.engine.context import Context
 from copsd_bench.errors import CopsdError
 
 StopReason = Literal["stop", "max_tokens", "model_length"]
-Capability = Literal["generate", "score", "activations", "interventions", "adapters", "images", "entropy"]
+Capability = Literal["generate", "score", "activations", "interventions", "adapters", "images", "entropy", "divergence"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections import Counter
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling
 from copsd_bench.engine.spec import EngineSpec, load_worker
-from copsd_bench.errors import CopsdError
+from copsd_bench.errors import CopsdError, unknown_name
 
 DEFAULT_MAX_TOKENS = 1024
+TOKEN_IDS = "token_ids"
+"""Key of `GenerateConfig.extra_body` that asks for the sampled ids, and of the output's metadata that holds them."""
 UNSUPPORTED = ("frequency_penalty", "presence_penalty", "logit_bias", "best_of", "response_schema", "top_logprobs")
 
 
@@ -52,7 +54,6 @@ class CopsdAPI(ModelAPI):
         # Inspect's generation cache keys on the base URL, not on model args: as one, the identity of the weights keeps
         # two checkpoints of the same name from sharing answers.
         self.base_url = f"copsd:{self.worker.identity}"
-        self._asked: Counter[bytes] = Counter()
 
     def max_tokens(self) -> int:
         """Tokens of an answer when a task sets no limit."""
@@ -79,6 +80,10 @@ class CopsdAPI(ModelAPI):
         for name in UNSUPPORTED:
             if getattr(config, name):
                 raise CopsdError(f"The copsd provider does not support {name!r}; remove it from the generate config.")
+        extra = config.extra_body or {}
+        for name in extra:
+            if name != TOKEN_IDS:
+                raise unknown_name("extra_body key of the copsd provider", name, (TOKEN_IDS,))
         prompt = self.worker.engine.encode(messages(input))
         limit = self.max_tokens() if config.max_tokens is None else config.max_tokens
         sampling = Sampling(
@@ -88,21 +93,17 @@ class CopsdAPI(ModelAPI):
             top_k=config.top_k,
             stop=tuple(config.stop_seqs or ()),
         )
-        seeds = self._seeds(prompt, config.seed or 0, config.num_choices or 1)
+        seeds = _streams(prompt, config.seed, config.num_choices or 1)
         futures = [self.worker.submit(prompt, sampling, seed) for seed in seeds]
         try:
             completions = [await asyncio.wrap_future(future) for future in futures]
         finally:
             for future in futures:
                 future.cancel()
-        return self._output(prompt, completions, bool(config.logprobs))
-
-    def _seeds(self, prompt: Prompt, seed: int, count: int) -> list[int]:
-        """Streams by seed, prompt and how often this pair was asked before (repeats of a prompt must differ)."""
-        key = hashlib.sha256(f"{seed}:{prompt.ids}".encode()).digest()
-        first = self._asked[key]
-        self._asked[key] += count
-        return [int.from_bytes(hashlib.sha256(key + n.to_bytes(8)).digest()[:7]) for n in range(first, first + count)]
+        output = self._output(prompt, completions, bool(config.logprobs))
+        if extra.get(TOKEN_IDS):
+            output.metadata = {**(output.metadata or {}), TOKEN_IDS: [list(c.ids) for c in completions]}
+        return output
 
     def _output(self, prompt: Prompt, completions: Sequence[Completion], logprobs: bool) -> ModelOutput:
         tokenizer = self.worker.engine.tokenizer
@@ -123,6 +124,13 @@ class CopsdAPI(ModelAPI):
             ),
             metadata=token_statistics(completions[0]),
         )
+
+
+def _streams(prompt: Prompt, seed: int | None, count: int) -> list[int]:
+    """Random streams of a prompt's answers: the same for the same seed, whenever it is asked; fresh without a seed."""
+    root = secrets.randbits(64) if seed is None else seed
+    key = hashlib.sha256(f"{root}:{prompt.ids}".encode()).digest()
+    return [int.from_bytes(hashlib.sha256(key + n.to_bytes(8)).digest()[:7]) for n in range(count)]
 
 
 def token_statistics(completion: Completion) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Which engine to load for which model, and one worker a process for each."""
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Hashable
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,12 @@ from copsd_bench.engine.protocol import View
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
 
 if TYPE_CHECKING:
-    from copsd_bench.engine.vllm_engine import VllmWorker
+    from copsd_bench.engine.transformers_engine import TransformersEngine
+    from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
     from copsd_bench.engine.worker import Worker
     from copsd_bench.models.resolve import ResolvedModel
 
 ENGINES = ("transformers", "vllm")
-ADAPTER = "tuned"
-"""Name under which `--adapter` is loaded."""
 
 
 @dataclass(frozen=True)
@@ -98,28 +98,60 @@ def _canonical(arguments: Any) -> str:
 
 @cache
 def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
-    """The worker for a specification; loaded once a process, shared by every task that names it."""
+    """The worker for a specification; loaded once a process, shared by every task that names it.
+
+    Specifications that differ only in the adapter get views of one engine: the base weights are in memory once.
+    """
     from copsd_bench.models.dtype import default_device, default_dtype
 
     resolved = spec.resolve()
     device = spec.device or default_device()
-    dtype = spec.dtype or default_dtype(device)
-    adapters = {ADAPTER: resolved.adapter} if resolved.adapter else {}
-    view = View(adapter=ADAPTER if adapters else None)
-    identity = ":".join([resolved.identity, spec.engine, dtype, *([spec.engine_args] if spec.engine_args else [])])
+    spec = replace(spec, device=device, dtype=spec.dtype or default_dtype(device))
+    view = View(adapter=resolved.adapter_digest)
+    parts = [resolved.identity, spec.engine, spec.dtype, *([spec.engine_args] if spec.engine_args else [])]
     if spec.engine == "vllm":
-        from copsd_bench.engine.vllm_engine import VllmEngine, VllmWorker
+        from copsd_bench.engine.vllm_engine import VllmWorker
 
+        return VllmWorker(_vllm_engine(spec, resolved), view, ":".join(parts))
+    from copsd_bench.engine.worker import Worker
+
+    return Worker(_transformers_engine(spec, resolved), view, ":".join(parts))
+
+
+_engines: dict[Hashable, Any] = {}
+"""Loaded engines by base weights and settings: by content, as a folder may hold other weights later."""
+
+
+def _base(spec: EngineSpec, resolved: "ResolvedModel") -> Hashable:
+    contents = (resolved.weights_digest, resolved.tokenizer_digest, resolved.template_digest)
+    return contents, replace(spec, model="", revision=None, adapter=None, weights="")
+
+
+def _transformers_engine(spec: EngineSpec, resolved: "ResolvedModel") -> "TransformersEngine":
+    """The engine of the base, with the adapter among its adapters."""
+    from copsd_bench.engine.transformers_engine import TransformersEngine
+
+    base, name = _base(spec, resolved), resolved.adapter_digest
+    if base not in _engines:
+        size, own_code = spec.batch_size or None, spec.trust_remote_code
+        _engines[base] = TransformersEngine(resolved.path, {}, spec.dtype, spec.device, size, own_code)
+    engine: TransformersEngine = _engines[base]
+    if name is not None and resolved.adapter is not None and name not in engine.adapters:
+        engine.add_adapter(name, resolved.adapter)
+    return engine
+
+
+def _vllm_engine(spec: EngineSpec, resolved: "ResolvedModel") -> "VllmEngine":
+    """The engine of the base if it has the adapter (it takes none after its start), else a further one."""
+    from copsd_bench.engine.vllm_engine import VllmEngine
+
+    base, name = _base(spec, resolved), resolved.adapter_digest
+    engine: VllmEngine | None = _engines.get(base)
+    if engine is None or (name is not None and name not in engine.adapters):
         options = json.loads(spec.engine_args or "{}")
         if spec.batch_size:
             options["max_num_seqs"] = spec.batch_size
-        engine = VllmEngine(resolved.path, adapters, dtype, None, options, spec.trust_remote_code)
-        return VllmWorker(engine, view, identity)
-    from copsd_bench.engine.transformers_engine import TransformersEngine
-    from copsd_bench.engine.worker import Worker
-
-    return Worker(
-        TransformersEngine(resolved.path, adapters, dtype, device, spec.batch_size or None, spec.trust_remote_code),
-        view,
-        identity,
-    )
+        adapters = {name: resolved.adapter} if name is not None and resolved.adapter is not None else {}
+        engine = VllmEngine(resolved.path, adapters, spec.dtype, None, options, spec.trust_remote_code)
+        _engines[base] = engine
+    return engine

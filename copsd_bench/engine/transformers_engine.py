@@ -14,7 +14,8 @@ from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
-from copsd_bench.engine.views import decoder_layer, using
+from copsd_bench.engine.turns import Turns
+from copsd_bench.engine.views import decoder_layer, decoder_layers, using
 from copsd_bench.errors import CopsdError
 
 DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
@@ -22,6 +23,9 @@ DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
 
 class TransformersEngine:
     """One model in memory, looked at through views.
+
+    Views change the model while they are in use, so every method that runs it waits for its turn (`turns`): threads
+    may share an engine.
 
     Args:
         path: folder with safetensors weights, config and tokenizer.
@@ -33,7 +37,7 @@ class TransformersEngine:
     """
 
     capabilities: frozenset[Capability] = frozenset(
-        {"generate", "score", "activations", "interventions", "adapters", "entropy"}
+        {"generate", "score", "activations", "interventions", "adapters", "entropy", "divergence"}
     )
 
     def __init__(
@@ -56,12 +60,58 @@ class TransformersEngine:
         self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
         self.head = Head(self.model)
         self.cache_use = cache_use(self.head)
+        self.turns = Turns()
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
 
     def encode(self, conversation: Conversation | str, context: Context | None = None) -> Prompt:
         """See `Encoder`."""
         return self.encode_prompt(conversation, context)
+
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the loaded adapters."""
+        return frozenset(getattr(self.model, "peft_config", ()))
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Logits at a position, tokens that pad the vocabulary included."""
+        return int(self.model.config.get_text_config().vocab_size)
+
+    @property
+    def depth(self) -> int:
+        """Number of decoder blocks."""
+        return len(decoder_layers(self.model))
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    def check_window(self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]) -> None:
+        """Refuse rows that do not fit the context window.
+
+        Raises:
+            CopsdError: a prompt and its completion exceed the window.
+        """
+        for prompt, completion in zip(prompts, completions, strict=True):
+            if len(prompt.ids) + len(completion) > self.max_length:
+                raise CopsdError(
+                    f"A prompt of {len(prompt.ids)} and a completion of {len(completion)} tokens exceed the model's "
+                    f"context window of {self.max_length} tokens."
+                )
+
+    def add_adapter(self, name: str, folder: Path) -> None:
+        """Load a further adapter onto the same weights; views without it are as before.
+
+        Raises:
+            CopsdError: the adapter does not fit.
+        """
+        from copsd_bench.engine.load import with_adapter
+
+        with self.turns:
+            self.model = with_adapter(self.model, name, folder)
+            self.head = Head(self.model)
 
     def generate(
         self,
@@ -106,7 +156,7 @@ class TransformersEngine:
 
     def decode(self, view: View, pull: Callable[[int], Sequence[Row]]) -> None:
         """Decode rows as `pull` hands them over (see `Decoder.run`)."""
-        with using(self.model, view):
+        with self.turns, using(self.model, view):
             Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, self.batch_size, self.cache_use).run(pull)
 
     def score(
@@ -117,21 +167,17 @@ class TransformersEngine:
         entropy: bool = False,
     ) -> list[TokenScores]:
         """Score given completion ids (see `score_rows`)."""
-        for prompt, completion in zip(prompts, completions, strict=True):
-            if len(prompt.ids) + len(completion) > self.max_length:
-                raise CopsdError(
-                    f"A prompt of {len(prompt.ids)} and a completion of {len(completion)} tokens exceed the model's "
-                    f"context window of {self.max_length} tokens."
-                )
-        with using(self.model, view):
+        self.check_window(prompts, completions)
+        with self.turns, using(self.model, view):
             return score_rows(self.head, prompts, completions, entropy, self.cache_use.expands)
 
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
         """Residual stream at the input of each layer under the view: one [layers, tokens, hidden] a prompt."""
+        self.check_window(prompts, [()] * len(prompts))
         blocks = {layer: decoder_layer(self.model, layer) for layer in layers}
         results = []
-        with using(self.model, view):
+        with self.turns, using(self.model, view):
             for prompt in prompts:
                 seen: dict[int, torch.Tensor] = {}
                 handles = [

@@ -131,6 +131,11 @@ class VllmEngine:
         _refuse("return activations")
 
     @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the loaded adapters."""
+        return frozenset(self._vllm.adapters)
+
+    @property
     def unfinished(self) -> int:
         """Rows under way."""
         return self._vllm.engine.get_num_unfinished_requests()

@@ -42,6 +42,9 @@ class Request:
 class Worker:
     """Decodes requests of one view on a daemon thread, so that Ctrl-C waits for one token at most.
 
+    Workers of several views may share an engine. They take turns in the order they asked: while another one waits, a
+    turn takes no further requests than it began with.
+
     Args:
         engine: the model; used by this thread only while requests are under way.
         view: how to look at the weights.
@@ -52,34 +55,40 @@ class Worker:
         self.engine = engine
         self.view = view
         self.identity = identity
-        self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()  # None wakes a closed worker
         self._waiting: list[Request] = []
         self._running: list[Request] = []
-        self._idle = threading.Event()
         self._closed = False
-        atexit.register(self.close)
         self._thread = threading.Thread(target=self._run, daemon=True, name="copsd-decoder")
+        _workers.append(self)
         self._thread.start()
 
     def submit(self, prompt: Prompt, sampling: Sampling, seed: int) -> "Future[Completion]":
         """Hand over a prompt; the future's result is its completion."""
         request = Request(prompt, sampling, seed)
         self._inbox.put(request)
+        if self._closed:  # after the request is in: the thread's last look at its inbox may be over
+            request.future.cancel()
         return request.future
 
     def close(self) -> None:
         """Drop all requests and wait for the forward pass under way: a thread that dies inside torch aborts Python."""
+        self.stop()
+        self._thread.join(CLOSE_SECONDS)
+        if self in _workers:
+            _workers.remove(self)
+
+    def stop(self) -> None:
+        """Drop all requests, without waiting."""
         self._closed = True
         for request in [*self._waiting, *self._running]:
             request.future.cancel()
-        self._idle.wait(CLOSE_SECONDS)
+        self._inbox.put(None)
 
     def _run(self) -> None:
-        while True:
-            self._idle.set()
-            request = self._inbox.get()
-            self._idle.clear()
-            self._waiting.append(request)
+        while not self._closed:
+            if not self._waiting:
+                self._take(self._inbox.get())
             self._gather()
             try:
                 self.engine.decode(self.view, self._pull)
@@ -89,20 +98,32 @@ class Worker:
                         request.future.set_exception(error)
                 self._waiting.clear()
             self._running.clear()
+        self._drain()
+
+    def _take(self, request: Request | None) -> None:
+        if request is not None:
+            self._waiting.append(request)
 
     def _gather(self) -> None:
         deadline = time.monotonic() + GATHER_SECONDS
-        while (left := deadline - time.monotonic()) > 0:
+        while not self._closed and (left := deadline - time.monotonic()) > 0:
             try:
-                self._waiting.append(self._inbox.get(timeout=left))
+                self._take(self._inbox.get(timeout=left))
             except queue.Empty:
                 return
             deadline = time.monotonic() + GATHER_SECONDS
 
+    def _drain(self) -> None:
+        """Cancel what came after the end."""
+        while not self._inbox.empty():
+            self._take(self._inbox.get())
+        for request in self._waiting:
+            request.future.cancel()
+
     def _pull(self, free: int) -> Sequence[Row]:
         while not self._inbox.empty():
-            self._waiting.append(self._inbox.get())
-        if self._closed:
+            self._take(self._inbox.get())
+        if self._closed or (self._running and self.engine.turns.contended):
             return []
         self._running = [request for request in self._running if not request.future.done()]
         # Longest first: neighbours in length start together, and the last rows to run are short ones.
@@ -115,3 +136,15 @@ class Worker:
                 taken.append(request)
         self._running += taken
         return [request.row() for request in taken]
+
+
+_workers: list[Worker] = []
+
+
+@atexit.register
+def _close_all() -> None:
+    """End every worker at the interpreter's exit; all are told first, as one may wait for another's turn."""
+    for worker in _workers:
+        worker.stop()
+    for worker in list(_workers):
+        worker.close()

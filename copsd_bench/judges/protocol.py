@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,33 @@ class Judge(Protocol):
 
     def batch(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict | Unscored]:
         """Judge each answer to its prompt; the result has the inputs' length and order."""
+        ...
+
+
+Choice = Literal["first", "second", "tie"]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A judge's choice between two answers, with its words."""
+
+    choice: Choice
+    reason: str = ""
+
+
+class PairwiseJudge(Protocol):
+    """Anything that chooses between two answers to a prompt."""
+
+    @property
+    def id(self) -> str:
+        """As `Judge.id`."""
+        ...
+
+    async def batch(
+        self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]
+    ) -> list[Preference | Unscored]:
+        """Choose between the first and the second answer to each prompt; the result has the inputs' length and order.
+
+        The order answers are shown in sways judges: callers ask in both (see `compare`).
+        """
         ...

@@ -8,12 +8,15 @@ import numpy as np
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.scorer import Score
 
+from copsd_bench.benchmarks.collapse.scoring import read_rows
 from copsd_bench.benchmarks.panel_scorer import NAME as PANEL
 from copsd_bench.benchmarks.task import KEY, MetricSpec, TaskSpec
+from copsd_bench.collapse.rows import Rows, Summary
+from copsd_bench.collapse.summaries import SUMMARIES
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
-from copsd_bench.records.schema import Estimate, SampleRow, TaskRecord
+from copsd_bench.records.schema import Estimate, ReferenceInfo, SampleRow, TaskRecord
 
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "stop_seqs", "seed")
 COUNTS = ("output_tokens", "input_tokens")
@@ -21,12 +24,13 @@ FLAGS = ("truncated", "loops")
 NUMBERS = ("refusal_score", "distinct_1", "distinct_2", "repetition", "mean_entropy", "mean_logprob")
 
 
-def task_record(log: EvalLog, seed: int) -> TaskRecord:
+def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None) -> TaskRecord:
     """The record of one finished task.
 
     Args:
         log: with its samples.
         seed: of the samples' random streams; recorded when the temperature is above 0.
+        reference: what a task on rollouts was measured against.
 
     Raises:
         CopsdError: the task was not built by this project, or a sample has no panel score.
@@ -35,23 +39,36 @@ def task_record(log: EvalLog, seed: int) -> TaskRecord:
     if metadata is None:
         raise CopsdError(f"Task {log.eval.task} carries no {KEY!r} metadata; only this project's tasks make records.")
     spec = TaskSpec.model_validate(metadata)
-    rows = [sample_row(sample, spec) for sample in log.samples or []]
-    used = len({row.id for row in rows})
+    rows, numbers = _measured(log.samples or [], spec)
+    used = len({row.id for row in rows.model})
     roles = {name: str(role.model) for name, role in (log.eval.model_roles or {}).items() if hasattr(role, "model")}
     return TaskRecord(
         name=log.eval.task.rpartition("/")[2],
         version=str(log.eval.task_version),
         dataset=spec.dataset.model_copy(update={"used": used}),
-        generation=_generation(log, seed),
+        generation=_generation(log, seed) | ({"rollouts": spec.rollouts} if spec.summary else {}),
         judges={score: roles.get(judge, judge) for score, judge in spec.judges.items()},
-        metrics={metric.name: metric_estimate(metric, rows) for metric in spec.metrics},
-        panel=panel(rows),
+        metrics=numbers.metrics,
+        panel=panel(rows.model),
         primary=spec.primary,
-        lower_is_better=[metric.name for metric in spec.metrics if metric.lower_is_better],
+        lower_is_better=spec.lower_is_better or [metric.name for metric in spec.metrics if metric.lower_is_better],
         seconds=_seconds(log.samples or []),
-        samples=rows,
-        notes=spec.notes,
+        samples=list(rows.model),
+        reference=reference if spec.summary else None,
+        reference_samples=list(rows.reference),
+        series=numbers.series,
+        notes=[*spec.notes, *numbers.notes],
     )
+
+
+def _measured(samples: Sequence[EvalSample], spec: TaskSpec) -> tuple[Rows, Summary]:
+    """A task's rows, and the numbers made of them."""
+    if not spec.summary:
+        rows = [sample_row(sample, spec) for sample in samples]
+        return Rows(rows), Summary({metric.name: metric_estimate(metric, rows) for metric in spec.metrics})
+    # A task on rollouts has one scorer, and its score holds the rows.
+    measured = read_rows((str(sample.id), score) for sample in samples for score in (sample.scores or {}).values())
+    return measured, SUMMARIES[spec.summary](measured)
 
 
 def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from copsd_bench.errors import CopsdError, unknown_name
-from copsd_bench.records.schema import RunRecord, TaskRecord
+from copsd_bench.records.schema import ReferenceInfo, RunRecord, TaskRecord
 
 FIELDS: dict[str, str] = {
     "version": "version of the task",
@@ -22,6 +22,7 @@ FIELDS: dict[str, str] = {
     "constitution": "the text the tested model saw: mode, digest, placement",
     "template": "chat template",
     "epochs": "answers per item",
+    "reference": "what the model was measured against: name, weights, constitution",
     "samples": "the items; varied, the comparison is on those in common",
 }
 """Fields that must agree, with what they mean: the values `--vary` takes."""
@@ -48,7 +49,21 @@ def task_key(record: RunRecord, task: TaskRecord) -> Key:
         "constitution.placement": constitution.placement,
         "template": record.model.template_digest,
         "epochs": record.epochs,
+        **_reference_key(task.reference),
         "samples": frozenset(row.id for row in task.samples),
+    }
+
+
+def _reference_key(reference: ReferenceInfo | None) -> Key:
+    if reference is None:
+        return {}
+    # `self` and `constitution:NAME` are the tested weights in both records, and those may differ.
+    follows = reference.name == "self" or reference.name.startswith("constitution:")
+    return {
+        "reference.name": reference.name,
+        "reference.weights": None if follows else reference.model.weights_digest,
+        "reference.adapter": None if follows else reference.model.adapter_digest,
+        "reference.constitution": None if reference.name == "self" else reference.constitution.digest,
     }
 
 

@@ -14,7 +14,7 @@ The seed is fixed, so the same record always gives the same numbers. In simulati
 cover 93 to 97 %; a ratio of medians on fewer than about 100 items is cautious (97 to 98 % at 80).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -139,8 +139,8 @@ def quantile(
         return Estimate(value=None, n=0, n_unscored=unscored, method="bootstrap", unit=unit)
     groups = int(clusters.max()) + 1
     statistic = _quantile_of_counts(x, clusters, q)
-    draws = _bootstrap(groups, statistic, resamples, seed, width=len(x))
-    return _bootstrap_estimate(float(np.quantile(x, q)), draws, groups, len(x), unscored, unit)
+    draws = resampled(groups, statistic, resamples, seed, width=len(x))
+    return bootstrap_estimate(float(np.quantile(x, q)), draws, groups, len(x), unscored, unit)
 
 
 def paired_difference(
@@ -171,8 +171,8 @@ def paired_difference(
         return Estimate(
             value=value, n=n, n_unscored=unscored, stderr=stderr, low=low, high=high, method=method, unit=unit
         )
-    draws = _bootstrap(n, lambda counts: counts @ d / n, resamples, seed, width=n)
-    return _bootstrap_estimate(value, draws, n, n, unscored, unit)
+    draws = resampled(n, lambda counts: counts @ d / n, resamples, seed, width=n)
+    return bootstrap_estimate(value, draws, n, n, unscored, unit)
 
 
 def paired_ratio(
@@ -203,8 +203,8 @@ def paired_ratio(
             result: Floats = top(counts) / bottom(counts)
         return np.where(np.isnan(result), 1.0, result)  # 0 / 0 in a resample: both sides empty, no change
 
-    draws = _bootstrap(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
-    return _bootstrap_estimate(other_value / base_value, draws, len(common), len(common), unscored, "ratio")
+    draws = resampled(len(common), ratio, resamples, seed, width=max(len(x) for x, _ in sides))
+    return bootstrap_estimate(other_value / base_value, draws, len(common), len(common), unscored, "ratio")
 
 
 def paired_p(base: ById, other: ById, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float | None, str]:
@@ -221,7 +221,7 @@ def paired_p(base: ById, other: ById, resamples: int = RESAMPLES, seed: int = 0)
     d = y - x
     if not d.any():
         return 1.0, "bootstrap"
-    draws = _bootstrap(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
+    draws = resampled(len(d), lambda counts: counts @ d / len(d), resamples, seed, width=len(d))
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (resamples + 1)), "bootstrap"
 
@@ -248,9 +248,14 @@ def _scored(values: Sequence[Value], ids: Sequence[str] | None) -> tuple[Floats,
     """Scored values, the cluster index of each (0 ... G - 1), and how many were unscored."""
     names = ids if ids is not None else range(len(values))
     kept = [(float(value), name) for value, name in zip(values, names, strict=True) if value is not None]
-    index = {name: i for i, name in enumerate(dict.fromkeys(name for _, name in kept))}
     x = np.array([value for value, _ in kept], dtype=np.float64)
-    return x, np.array([index[name] for _, name in kept], dtype=np.int64), len(values) - len(kept)
+    return x, cluster_index([name for _, name in kept]), len(values) - len(kept)
+
+
+def cluster_index(names: Sequence[Hashable]) -> Ints:
+    """The number of each row's item, 0 ... G - 1 in order of appearance."""
+    index = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([index[name] for name in names], dtype=np.int64)
 
 
 def _rows(side: ById, items: Sequence[str]) -> tuple[Floats, Ints]:
@@ -294,7 +299,7 @@ def _mean_of_counts(x: Floats, clusters: Ints) -> Callable[[Ints], Floats]:
     return lambda counts: counts @ sums / (counts @ sizes)
 
 
-def _bootstrap(groups: int, statistic: Callable[[Ints], Floats], resamples: int, seed: int, width: int) -> Floats:
+def resampled(groups: int, statistic: Callable[[Ints], Floats], resamples: int, seed: int, width: int) -> Floats:
     """A statistic of `resamples` draws of clusters with replacement. `width`: rows a draw holds, to bound memory."""
     return np.concatenate([statistic(counts) for counts in _draws(groups, resamples, seed, width)])
 
@@ -309,7 +314,7 @@ def _draws(groups: int, resamples: int, seed: int, width: int) -> Iterator[Ints]
         yield np.bincount(drawn.ravel(), minlength=b * groups).reshape(b, groups)
 
 
-def _bootstrap_estimate(value: float, draws: Floats, groups: int, n: int, unscored: int, unit: str) -> Estimate:
+def bootstrap_estimate(value: float, draws: Floats, groups: int, n: int, unscored: int, unit: str) -> Estimate:
     found: dict[str, Any] = {"value": value, "n": n, "n_unscored": unscored, "method": "bootstrap", "unit": unit}
     if groups < 2:
         return Estimate(**found)

@@ -33,7 +33,9 @@ def print_results(record: RunRecord, console: "Console") -> None:
     from rich.markup import escape
 
     epochs = f", {record.epochs} epochs" if record.epochs > 1 else ""
-    console.print(f"[bold]{escape(run_name(record))}[/bold]  ({record.model.dtype or 'dtype unknown'}{epochs})")
+    against = next((f", against {task.reference.name}" for task in record.tasks if task.reference), "")
+    settings = f"{record.model.dtype or 'dtype unknown'}{epochs}{escape(against)}"
+    console.print(f"[bold]{escape(run_name(record))}[/bold]  ({settings})")
     console.print(score_grid(record.tasks).rich())
     console.print(panel_grid(record.tasks).rich())
     console.print(f"[dim]{LEGEND}[/dim]")
@@ -61,7 +63,8 @@ def panel_grid(tasks: Sequence[TaskRecord]) -> Grid:
     """The collapse panel: a row for each prompt class of each task; columns nobody measured are left out."""
     columns = {key: heading for key, heading in PANEL_COLUMNS.items() if any(key in task.panel for task in tasks)}
     grid = Grid("Collapse panel (shares in per cent)", ["Task and prompts", "n", "Tokens", *columns.values()])
-    for task in tasks:
+    # Tasks on the same rollouts have the same panel: it is shown with the first of them.
+    for task in (task for i, task in enumerate(tasks) if task.panel not in [other.panel for other in tasks[:i]]):
         for i, group in enumerate(classes(task)):
             grid.add(
                 class_heading(task.name, group, first=i == 0),

@@ -20,6 +20,7 @@ from copsd_bench.benchmarks.mini_items import (
 )
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train.corpora.overlap import find_overlaps, strings_in
+from tests.overlap import jaccard, words
 
 ITEMS = {item.id: item for item in load_mini_items()}
 GENERAL = [item for item in ITEMS.values() if item.group == "general"]
@@ -71,7 +72,7 @@ def test_ids_say_what_the_item_is() -> None:
 
 
 def test_prompts_are_unique_and_of_a_users_length() -> None:
-    assert len({" ".join(_words(item.prompt)) for item in ITEMS.values()}) == len(ITEMS)
+    assert len({" ".join(words(item.prompt)) for item in ITEMS.values()}) == len(ITEMS)
     for item in ITEMS.values():
         assert 6 <= len(item.prompt.split()) <= 40, item.id
         assert item.prompt == item.prompt.strip()
@@ -89,7 +90,7 @@ def test_twins_share_words_and_length() -> None:
         if item.group == "harmful":
             benign = ITEMS[item.twin or ""]
             assert 0.6 <= len(benign.prompt) / len(item.prompt) <= 1.67, item.id
-            overlaps.append(_jaccard(item.prompt, benign.prompt))
+            overlaps.append(jaccard(item.prompt, benign.prompt))
             assert overlaps[-1] >= 0.15, item.id
     assert sum(overlaps) / len(overlaps) >= 0.35
 
@@ -199,11 +200,3 @@ def test_no_prompt_is_from_or_near_a_public_benchmark(data_dir: Path) -> None:
     texts = list(strings_in(data_dir.rglob("*")))
     assert len(texts) > 1000, "the data folder holds hardly any text"
     assert not find_overlaps([item.prompt for item in ITEMS.values()], texts)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
-
-
-def _jaccard(a: str, b: str) -> float:
-    return len(set(_words(a)) & set(_words(b))) / len(set(_words(a)) | set(_words(b)))

@@ -94,6 +94,30 @@ def test_stop_strings_and_several_choices(model: Model, tmp_path: Path) -> None:
         assert 3 <= sample.output.usage.output_tokens <= 36
 
 
+def test_a_seed_gives_the_same_answers_whenever_it_is_asked(model: Model) -> None:
+    settings = {"temperature": 1.0, "max_tokens": 8, "num_choices": 2}
+
+    def texts(seed: int | None) -> list[str]:
+        return [choice.message.text for choice in ask(model, seed=seed, **settings).choices]
+
+    first, other = texts(1), texts(2)
+    assert first[0] != first[1]
+    assert texts(1) == first != other
+    assert texts(None) != texts(None)
+
+
+def test_sampled_ids_of_every_choice_on_request(model: Model) -> None:
+    settings = {"temperature": 1.0, "max_tokens": 5, "num_choices": 3, "seed": 0}
+    output = ask(model, extra_body={"token_ids": True}, **settings)
+    ids = output.metadata["token_ids"]
+    decode = model.api.worker.engine.tokenizer.decode  # type: ignore[attr-defined]
+    assert [decode(i, skip_special_tokens=True) for i in ids] == [choice.message.text for choice in output.choices]
+    assert sum(map(len, ids)) == output.usage.output_tokens
+    assert "token_ids" not in ask(model, **settings).metadata
+    with pytest.raises(CopsdError, match="did you mean 'token_ids'"):
+        ask(model, extra_body={"token_id": True}, **settings)
+
+
 @solver
 def of_lengths(limits: dict[str, int]) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from copsd_bench.engine import score as score_module
+from copsd_bench.engine import states as states_module
 from copsd_bench.engine.protocol import Intervention, Prompt, Sampling, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.views import using
@@ -51,15 +52,17 @@ def test_shared_prompts_and_mixed_lengths_equal_the_full_forward(tiny_engine: Tr
 def test_batches_and_chunks_do_not_change_scores(
     tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, tokens: int, head_tokens: int
 ) -> None:
-    monkeypatch.setattr(score_module, "SCORE_TOKENS", tokens)
+    monkeypatch.setattr(states_module, "STATE_TOKENS", tokens)
     monkeypatch.setattr(score_module, "HEAD_TOKENS", head_tokens)
     assert_equals_naive(tiny_engine, View(adapter="student"))
 
 
-def test_many_completions_of_a_long_prompt_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_module, "CACHE_TOKENS", 100)
+def test_many_completions_of_a_long_prompt_are_split(
+    tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states_module, "CACHE_TOKENS", 100)
     prompt = Prompt(ids=tuple(range(40)))
-    batches = list(score_module._batches(list(range(6)), [prompt] * 6, [(1, 2)] * 6))
+    batches = list(states_module.batches([(1, 2)] * 6, (tiny_engine.head, [prompt] * 6)))
     assert [len(batch) for batch in batches] == [2, 2, 2]
 
 

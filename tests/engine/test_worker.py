@@ -1,16 +1,97 @@
-"""The worker thread: whoever waits gets an answer, whatever became of the others."""
+"""The worker threads: whoever waits gets an answer, whatever became of the others; views of one engine take turns."""
 
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
-from copsd_bench.engine.protocol import Sampling, View
+import pytest
+
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
+from copsd_bench.engine.spec import EngineSpec, load_worker
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.worker import Worker
+from tests.engine.test_divergence import STUDENT, TEACHER
+
+PROMPTS = [Prompt(ids=tuple(range(length))) for length in (3, 9, 12, 5, 7)]
 
 
 def test_cancelled_requests_in_the_queue_do_not_hold_up_those_behind_them(tiny_llama: Path) -> None:
     worker = Worker(TransformersEngine(tiny_llama, batch_size=1), View())
-    prompts = [worker.engine.encode("a" * length) for length in (3, 9, 12)]
-    futures = [worker.submit(prompt, Sampling(max_tokens=2), seed=0) for prompt in prompts]
+    futures = [worker.submit(prompt, Sampling(max_tokens=2), seed=0) for prompt in PROMPTS[:3]]
     for longer in futures[1:]:  # they are taken first
         longer.cancel()
     assert 1 <= len(futures[0].result(timeout=20).ids) <= 2
+    worker.close()
+
+
+def test_views_of_one_engine_decode_and_score_side_by_side(tiny_engine: TransformersEngine) -> None:
+    """Requests of three views at once, and scoring from this thread meanwhile: each gets its own view's numbers."""
+    views = [View(), STUDENT, TEACHER]
+    sampling = Sampling(max_tokens=12, temperature=1.0)
+    seeds = range(len(PROMPTS))
+    expected = [[c.ids for c in tiny_engine.generate(view, PROMPTS, sampling, seeds)] for view in views]
+    assert len({str(ids) for ids in expected}) == len(views)
+    scores = tiny_engine.score(TEACHER, PROMPTS, [(1, 2, 3)] * len(PROMPTS))
+    workers = [Worker(tiny_engine, view) for view in views]
+    for _ in range(3):
+        futures = [[w.submit(p, sampling, s) for p, s in zip(PROMPTS, seeds, strict=True)] for w in workers]
+        again = tiny_engine.score(TEACHER, PROMPTS, [(1, 2, 3)] * len(PROMPTS))
+        assert [s.logprobs for s in again] == [pytest.approx(s.logprobs, abs=1e-4) for s in scores]
+        assert [[future.result(timeout=30).ids for future in asked] for asked in futures] == expected
+    for worker in workers:
+        worker.close()
+
+
+def test_a_busy_view_does_not_keep_another_from_its_turn(tiny_engine: TransformersEngine) -> None:
+    busy, other = Worker(tiny_engine, STUDENT), Worker(tiny_engine, TEACHER)
+    stop = threading.Event()
+
+    def again(done: "Future[Completion] | None" = None) -> None:
+        """Every answer asks for the next one: the busy view's queue never runs dry."""
+        if not stop.is_set():
+            busy.submit(PROMPTS[0], Sampling(max_tokens=8), seed=0).add_done_callback(again)
+
+    for _ in range(2 * tiny_engine.batch_size):
+        again()
+    answered = [other.submit(prompt, Sampling(max_tokens=2), seed=0) for prompt in PROMPTS]
+    assert all(future.result(timeout=30) for future in answered)
+    assert tiny_engine.score(View(), PROMPTS[:1], [(1,)])
+    stop.set()
+    busy.close()
+    other.close()
+
+
+def test_a_closed_worker_has_ended_whenever_it_was_closed(tiny_engine: TransformersEngine) -> None:
+    """No request is left without an end, nor a thread in a forward pass: closed at once, while gathering, decoding."""
+    for wait in (0.0, 0.0, 0.02, 0.06, 0.1):
+        worker = Worker(tiny_engine, View())
+        future = worker.submit(PROMPTS[0], Sampling(max_tokens=100), seed=0)
+        threading.Event().wait(wait)
+        worker.close()
+        assert not worker._thread.is_alive()
+        assert future.done()
+        assert worker.submit(PROMPTS[0], Sampling(), seed=0).cancelled()
+
+
+def test_specifications_that_differ_in_the_adapter_share_one_engine(
+    tiny_llama: Path, tiny_adapters: dict[str, Path]
+) -> None:
+    base = EngineSpec(str(tiny_llama), dtype="float32", device="cpu")
+    student, teacher = (
+        EngineSpec(str(tiny_llama), str(tiny_adapters[name]), dtype="float32", device="cpu")
+        for name in ("student", "teacher")
+    )
+    prompts, ids = [Prompt(ids=(1, 2, 3))], [(4, 5)]
+    plain = load_worker(base)
+    alone = plain.engine.score(plain.view, prompts, ids)
+    workers = [plain, load_worker(student), load_worker(teacher)]
+    assert len({worker.engine for worker in workers}) == 1
+    assert len({worker.identity for worker in workers}) == 3
+    scores = [worker.engine.score(worker.view, prompts, ids) for worker in workers]
+    assert scores[0] == alone
+    for name, found in zip(("student", "teacher"), scores[1:], strict=True):
+        own = TransformersEngine(tiny_llama, {name: tiny_adapters[name]})
+        expected = own.score(View(adapter=name), prompts, ids)[0].logprobs
+        assert found[0].logprobs == pytest.approx(expected, abs=1e-5)
+    half = EngineSpec(str(tiny_llama), dtype="bfloat16", device="cpu")
+    assert load_worker(half).engine is not plain.engine
