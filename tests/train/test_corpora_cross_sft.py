@@ -187,11 +187,11 @@ def test_selection_follows_trust_or_a_judge_asked_in_both_orders() -> None:
     assert chosen(Scripted("nothing of the kind")) == chosen(Scripted(None)) == chosen(None)
 
 
-def test_an_inspect_model_answers_once(tmp_path: Path) -> None:
+def test_a_model_by_name_answers_once(tmp_path: Path) -> None:
     questions = [Question(f"Number {i}?", load_constitution("hate").context(), i) for i in range(3)]
-    first = InspectAnswerer("mockllm/model", Ledger(tmp_path / "l")).answer(questions, Sampling(8), "asking")
+    first = InspectAnswerer("smollm2-135m", Ledger(tmp_path / "l")).answer(questions, Sampling(4), "asking")
     lines = (tmp_path / "l").read_bytes()
-    again = InspectAnswerer("mockllm/model", Ledger(tmp_path / "l")).answer(questions, Sampling(8), "asking")
+    again = InspectAnswerer("smollm2-135m", Ledger(tmp_path / "l")).answer(questions, Sampling(4), "asking")
     assert first == again
     assert (tmp_path / "l").read_bytes() == lines
     assert lines.count(b"\n") == 3
