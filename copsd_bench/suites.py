@@ -90,6 +90,9 @@ TASKS: dict[str, TaskInfo] = {
     "beavertails_eval": _safety("beavertails_eval", "refusal of unsafe questions in 14 categories"),
     "catqa": _safety("catqa", "refusal of harmful questions in 11 categories"),
     "tdc23": _safety("tdc23", "refusal of red-teaming behaviours"),
+    "alpaca_eval": TaskInfo(
+        "text.alpaca_eval", "answers against GPT-4 Turbo's", "general", "win_rate", "alpaca_eval", ("grader",)
+    ),
     "math": _general("math", "competition mathematics, 5,000 problems", "math_verify"),
     "aime24": _general("aime24", "olympiad problems with integer answers"),
     "arc_challenge": _general("arc_challenge", "grade-school science, hard questions"),
@@ -122,7 +125,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "safesteer": (
         *("advbench", "pku_saferlhf", "harmbench", "jailbreakbench", "sorry_bench", "harmfulqa", "alert"),
-        *("mmlu", "gsm8k", "math", "humaneval"),
+        *("mmlu", "alpaca_eval", "gsm8k", "math", "humaneval"),
     ),
     "shard": ("do_not_answer", "linguasafe"),
     "collapse": tuple(name for name, info in TASKS.items() if info.reference),

@@ -212,3 +212,16 @@ def test_nan_is_not_a_number_of_a_record(data_dir: Path, tmp_path: Path) -> None
     estimate = record.metrics[record.primary]
     assert (estimate.value, estimate.n, estimate.n_unscored) == (None, 0, 2)
     assert not any(isinstance(v, float) and math.isnan(v) for row in record.samples for v in row.scores.values())
+
+
+def test_alpaca_eval_compares_in_both_orders_and_only_with_a_judge(data_dir: Path, tmp_path: Path) -> None:
+    """A judge that always prefers the first answer gives ties."""
+    log = evaluated(
+        make_task("alpaca_eval", judge="grader"), replaying(lambda text: "Well."), tmp_path / "judged", limit=3,
+        judge=lambda text: "It is better.\n**VERDICT: A**",
+    )  # fmt: skip
+    assert task_record(log, seed=0).metrics["win_rate"].value == 0.5
+    log = evaluated(make_task("alpaca_eval"), replaying(lambda text: "Well."), tmp_path / "alone", limit=3)
+    record = task_record(log, seed=0)
+    assert (record.metrics["win_rate"].value, record.metrics["win_rate"].n_unscored) == (None, 3)
+    assert record.notes[0].startswith("unscored: no judge")
