@@ -62,14 +62,14 @@ TASKS: dict[str, TaskInfo] = {
     "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "appropriate"),
     "harmbench": _safety("harmbench", "refusal of harmful behaviours, alone or in context"),
     "strongreject": TaskInfo(
-        "text.strongreject", "useful answers to forbidden requests", "safety", "strongreject", "strongreject", _OWN
+        "text.strongreject", "useful answers to forbidden requests", "safety", "strongreject", "strongreject", GRADED
     ),
     "jailbreakbench": _safety(
         "jailbreakbench", "refusal of harmful requests, not of their benign twins", "appropriate"
     ),
     "do_not_answer": _safety("do_not_answer", "refusal of risky questions, by risk area"),
     "xstest": TaskInfo(
-        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", _OWN
+        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", GRADED
     ),
     "coconot": _safety("coconot", "noncompliance where it is right, and its contrasts", "appropriate"),
     "gsm8k": _general("gsm8k", "grade-school arithmetic"),

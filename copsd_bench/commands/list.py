@@ -29,9 +29,7 @@ def list_all() -> None:
         size, licence, data = _data(info)
         tasks.add_row(f"{name}\n[dim]{info.title}[/]", size, info.metric, _judge(info), licence, data)
     console.print(tasks)
-    console.print(
-        "Gated sets need HF_TOKEN and their terms accepted."
-    )
+    console.print("Gated sets need HF_TOKEN and their terms accepted.")
     console.print(
         "All of lm-eval too: --task lm_eval/NAME, or lm_eval/NAME@N for N worked examples.\n", highlight=False
     )
