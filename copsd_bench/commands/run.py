@@ -97,8 +97,8 @@ def run(
         str | None,
         typer.Option(
             help="`refusal` (offline, the default); a model that grades by each task's rubric (`openai/...`, "
-            "`copsd/...`); or `FORMAT:MODEL`, e.g. `llama-guard-3:copsd/meta-llama/Llama-Guard-3-8B`; several joined by commas are "
-            "compared (Krippendorff's alpha).",
+            "`copsd/...`); or `FORMAT:MODEL`, e.g. `llama-guard-3:copsd/meta-llama/Llama-Guard-3-8B`. Several, joined "
+            "by commas, are compared (Krippendorff's alpha).",
             rich_help_panel=_HOW,
         ),
     ] = None,
