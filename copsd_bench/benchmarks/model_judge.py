@@ -13,6 +13,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
+from copsd_bench.benchmarks.attack import REQUEST
 from copsd_bench.collapse.text import empty
 from copsd_bench.engine.provider import JUDGED, RAW
 from copsd_bench.judges.formats import Case, JudgeFormat, Message, format_named
@@ -34,7 +35,7 @@ def model_verdict(name: str, number: int = 0) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         case = Case(
-            state.input_text,
+            str(state.metadata.get(REQUEST, state.input_text)),
             state.output.completion,
             str(state.metadata.get("group", "harmful")),
             str(state.metadata.get("category", "")),

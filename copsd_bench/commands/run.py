@@ -102,6 +102,14 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help="Change harmful requests: `prefill`, `persona`, a text file of templates with `{prompt}` (separated "
+            "by lines of `---`), or a jsonl of `id` and `prompt` (translations).",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     unsafe_local_exec: Annotated[
         bool,
         typer.Option(
