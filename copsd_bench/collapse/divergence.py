@@ -17,7 +17,7 @@ divergence as the cause of contraction; the index is this project's.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from copsd_bench.collapse.rows import Rows, Summary, mean_of, score, values_by_id
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from copsd_bench.engine.divergence import Divergence
 
 Samples = Literal["on_model", "on_reference"]
-SAMPLES: tuple[Samples, ...] = ("on_model", "on_reference")
 OWN: dict[str, Samples] = {
     "kl_model_reference": "on_model",
     "kl_reference_model": "on_reference",
@@ -70,7 +69,7 @@ def summary(rows: Rows) -> Summary:
 
     Args:
         rows: scores of each row as `answer_scores` gives them, `details` with a list of `answer_curves` (one a
-            rollout) for each of `SAMPLES`.
+            rollout) for each of `Samples`.
     """
     metrics: dict[str, Estimate] = {}
     series: list[Series] = []
@@ -134,7 +133,7 @@ def mode_seeking(kl_model_reference: stats.ById, kl_reference_model: stats.ById)
 
 
 def _index(ratio: float) -> float:
-    return (ratio - 1) / (ratio + 1)
+    return 1 - 2 / (1 + ratio)  # (F - R) / (F + R) of F / R, also where that is infinite
 
 
 def _places() -> Iterable[tuple[str, Callable[[str], Samples]]]:
@@ -146,7 +145,7 @@ def _places() -> Iterable[tuple[str, Callable[[str], Samples]]]:
 
 def _curve(name: str, group: str, rows: Rows) -> Series:
     """A number by token position: the mean over the answers that reach a bin, with its interval."""
-    curves = [(sample, curve[name]) for sample, detail in rows.details.items() for curve in _curves(detail, OWN[name])]
+    curves = [(sample, curve[name]) for sample, detail in rows.details.items() for curve in detail.get(OWN[name], ())]
     longest = max((len(curve) for _, curve in curves), default=0)
     points = []
     for k in range(longest):
@@ -166,12 +165,6 @@ def _curve(name: str, group: str, rows: Rows) -> Series:
         y_label=label,
         y_unit=unit,
     )
-
-
-def _curves(
-    detail: Mapping[str, Sequence[Mapping[str, list[float | None]]]], samples: Samples
-) -> Iterable[Mapping[str, list[float | None]]]:
-    return detail.get(samples, ())
 
 
 def _unit(name: str) -> str:

@@ -13,11 +13,14 @@ that safety does not explain: what length lost where refusal did not move.
 
 A refusal is short in any model, so rollouts of the reference around their own prompt means have a slope as well. It is
 reported beside (`reference_leakage_slope`) as what a refusal costs in length anyway; only what goes beyond is leakage.
+
+What happens inside the model, layer by layer, is in `directions`.
 """
 
 from collections.abc import Sequence
 from math import exp, log
 
+from copsd_bench.collapse.directions import layer_series
 from copsd_bench.collapse.rows import Rows, Summary, values_by_id
 from copsd_bench.records import contrast, stats
 from copsd_bench.records.schema import Estimate, SampleRow
@@ -52,7 +55,7 @@ def summary(rows: Rows) -> Summary:
     metrics["reference_leakage_slope"] = contrast.slope(*_columns(rows.reference, rows.reference))
     metrics["safety_movement"] = stats.mean(safety, ids)
     metrics["expressiveness_movement"] = stats.mean(expressiveness, ids)
-    return Summary(metrics, notes=_notes(metrics))
+    return Summary(metrics, layer_series(rows), _notes(metrics))
 
 
 def _notes(metrics: dict[str, Estimate]) -> list[str]:

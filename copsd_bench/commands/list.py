@@ -49,7 +49,7 @@ def list_all() -> None:
     for name, each in formats().items():
         judges.add_row(f"{name}:MODEL", each.title)
     console.print(judges)
-    console.print("The suite collapse measures against a model: copsd-bench run --suite collapse --reference base")
+    console.print("A model against its base: copsd-bench run --suite collapse --adapter ADAPTER --reference base")
     console.print("Your own prompts: copsd-bench run --prompts FILE.csv")
 
 

@@ -15,7 +15,7 @@ from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
 from copsd_bench.engine.turns import Turns
-from copsd_bench.engine.views import decoder_layer, using
+from copsd_bench.engine.views import decoder_layer, decoder_layers, using
 from copsd_bench.errors import CopsdError
 
 DEFAULT_BATCH = {"cpu": 32, "cuda": 128}
@@ -77,6 +77,16 @@ class TransformersEngine:
     def vocabulary_size(self) -> int:
         """Logits at a position, tokens that pad the vocabulary included."""
         return int(self.model.config.get_text_config().vocab_size)
+
+    @property
+    def depth(self) -> int:
+        """Number of decoder blocks."""
+        return len(decoder_layers(self.model))
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream."""
+        return int(self.model.config.get_text_config().hidden_size)
 
     def check_window(self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]) -> None:
         """Refuse rows that do not fit the context window.
@@ -164,6 +174,7 @@ class TransformersEngine:
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:
         """Residual stream at the input of each layer under the view: one [layers, tokens, hidden] a prompt."""
+        self.check_window(prompts, [()] * len(prompts))
         blocks = {layer: decoder_layer(self.model, layer) for layer in layers}
         results = []
         with self.turns, using(self.model, view):

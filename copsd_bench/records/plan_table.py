@@ -19,14 +19,18 @@ def print_plan(planned: "Plan", console: Console) -> None:
     console.print(f"[bold]{escape(model.name + adapter)}[/bold]  {model.engine} {model.dtype} {model.device}")
     console.print(f"weights {model.weights_digest[:16]}  template {model.template_digest[:16] or 'none'}")
     console.print(f"constitution {planned.constitution.mode}  judge {config.judge or 'refusal (offline)'}")
+    if planned.reference is not None:
+        reference = planned.reference.info
+        console.print(f"reference {escape(reference.name)}  constitution {reference.constitution.mode}")
     table = Table("Task", "Version", "Items", "Answers", "Max tokens", "Data", "Primary metric")
     for task in planned.tasks:
         spec = TaskSpec.model_validate((task.metadata or {})[KEY])
         items = min(len(task.dataset), config.limit or len(task.dataset))
         limit = config.max_tokens or task.config.max_tokens
         data = f"{spec.dataset.source}@{spec.dataset.revision[:8]}"
-        table.add_row(
-            task.name, str(task.version), str(items), str(items * config.epochs), str(limit), data, spec.primary
-        )
+        answers = items * (2 * spec.rollouts if spec.summary else config.epochs)
+        table.add_row(task.name, str(task.version), str(items), str(answers), str(limit), data, spec.primary)
     console.print(table)
+    for note in planned.notes:
+        console.print(f"[yellow]note[/yellow] {escape(note)}")
     console.print(f"Record: {planned.record_path}\nLogs:   {planned.log_dir}")

@@ -33,7 +33,9 @@ def print_results(record: RunRecord, console: "Console") -> None:
     from rich.markup import escape
 
     epochs = f", {record.epochs} epochs" if record.epochs > 1 else ""
-    console.print(f"[bold]{escape(run_name(record))}[/bold]  ({record.model.dtype or 'dtype unknown'}{epochs})")
+    against = next((f", against {task.reference.name}" for task in record.tasks if task.reference), "")
+    settings = f"{record.model.dtype or 'dtype unknown'}{epochs}{escape(against)}"
+    console.print(f"[bold]{escape(run_name(record))}[/bold]  ({settings})")
     console.print(score_grid(record.tasks).rich())
     console.print(panel_grid(record.tasks).rich())
     console.print(f"[dim]{LEGEND}[/dim]")

@@ -1,17 +1,12 @@
 """The packaged items: counts, pairs, checks that an honest answer passes and an echo or a refusal does not; overlap."""
 
-import csv
 import json
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from sklearn.feature_extraction.text import CountVectorizer
 
 from copsd_bench.benchmarks.checks import ChoiceCheck, InstructionCheck, NumberCheck, check
 from copsd_bench.benchmarks.instruction_rules import RULES
@@ -24,6 +19,7 @@ from copsd_bench.benchmarks.mini_items import (
     parse_mini_items,
 )
 from copsd_bench.errors import CopsdError, ExitCode
+from tests.overlap import assert_far_from, benchmark_texts, jaccard, words
 
 ITEMS = {item.id: item for item in load_mini_items()}
 GENERAL = [item for item in ITEMS.values() if item.group == "general"]
@@ -75,7 +71,7 @@ def test_ids_say_what_the_item_is() -> None:
 
 
 def test_prompts_are_unique_and_of_a_users_length() -> None:
-    assert len({" ".join(_words(item.prompt)) for item in ITEMS.values()}) == len(ITEMS)
+    assert len({" ".join(words(item.prompt)) for item in ITEMS.values()}) == len(ITEMS)
     for item in ITEMS.values():
         assert 6 <= len(item.prompt.split()) <= 40, item.id
         assert item.prompt == item.prompt.strip()
@@ -93,7 +89,7 @@ def test_twins_share_words_and_length() -> None:
         if item.group == "harmful":
             benign = ITEMS[item.twin or ""]
             assert 0.6 <= len(benign.prompt) / len(item.prompt) <= 1.67, item.id
-            overlaps.append(_jaccard(item.prompt, benign.prompt))
+            overlaps.append(jaccard(item.prompt, benign.prompt))
             assert overlaps[-1] >= 0.15, item.id
     assert sum(overlaps) / len(overlaps) >= 0.35
 
@@ -198,68 +194,5 @@ def test_the_header_is_required() -> None:
     assert len(parse_mini_items(mini_file().read_text(encoding="utf-8"), "again")) == len(ITEMS)
 
 
-def test_no_prompt_is_from_or_near_a_public_benchmark() -> None:
-    """Against every text of 4 to 120 words in the data folder: not equal, no quarter of an item's word 5-grams in one
-    text, no word overlap (Jaccard) of one half."""
-    folder = os.environ.get("COPSD_DATA_DIR")
-    if not folder:
-        pytest.skip("COPSD_DATA_DIR is not set")
-    prompts = [" ".join(_words(item.prompt)) for item in ITEMS.values()]
-    texts = sorted({" ".join(words) for text in _texts(Path(folder)) if 4 <= len(words := _words(text)) <= 120})
-    assert len(texts) > 1000, "the data folder holds hardly any text"
-    assert not set(prompts) & set(texts)
-
-    shared, ours = _shared_features(prompts, texts, n=1)
-    theirs = np.array([len(set(text.split())) for text in texts])
-    jaccard = shared / (ours[:, None] + theirs[None, :] - shared)
-    assert jaccard.max() < 0.5, _nearest(jaccard, prompts, texts)
-    shared, ours = _shared_features(prompts, texts, n=5)
-    covered = shared / np.maximum(ours, 4)[:, None]  # a prompt of a few 5-grams may share one of them
-    assert covered.max() <= 0.25, _nearest(covered, prompts, texts)
-
-
-def _shared_features(prompts: list[str], texts: list[str], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct word n-grams that prompt i shares with text j, and how many each prompt has."""
-
-    def grams(text: str) -> set[str]:
-        words = text.split()
-        return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
-
-    vectorizer = CountVectorizer(analyzer=grams)
-    ours = vectorizer.fit_transform(prompts)
-    shared = (ours @ vectorizer.transform(texts).T).toarray()
-    return shared, np.array([len(grams(prompt)) for prompt in prompts])
-
-
-def _nearest(score: np.ndarray, prompts: list[str], texts: list[str]) -> tuple[float, str, str]:
-    i, j = np.unravel_index(score.argmax(), score.shape)
-    return float(score[i, j]), prompts[i], texts[j]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
-
-
-def _jaccard(a: str, b: str) -> float:
-    return len(set(_words(a)) & set(_words(b))) / len(set(_words(a)) | set(_words(b)))
-
-
-def _texts(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
-                for row in csv.reader(file):
-                    yield from row
-        elif path.suffix == ".jsonl":
-            for line in path.read_text(encoding="utf-8").splitlines():
-                yield from _strings(json.loads(line)) if line.strip() else ()
-        elif path.suffix == ".json":
-            yield from _strings(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _strings(part)
+def test_no_prompt_is_from_or_near_a_public_benchmark(data_dir: Path) -> None:
+    assert_far_from([item.prompt for item in ITEMS.values()], benchmark_texts(data_dir))

@@ -1,4 +1,4 @@
-"""`kl_direction`: did the model narrow or spread? Exact divergences from the reference, both ways, on both's samples."""
+"""`kl_direction`: did the model narrow or spread? Exact divergences from its reference, in both directions."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from copsd_bench.benchmarks.collapse.rollouts import read_rollouts, rollout_sett
 from copsd_bench.benchmarks.collapse.scoring import rollout_score, summary
 from copsd_bench.benchmarks.collapse.task import rollout_task
 from copsd_bench.benchmarks.collapse.white_box import require_white_box, sides_of
-from copsd_bench.collapse.divergence import SAMPLES, answer_curves, answer_scores
+from copsd_bench.collapse.divergence import answer_curves, answer_scores
 
 NAME = "kl_direction"
 
@@ -48,11 +48,12 @@ def kl_of_rollouts(reference: str, constitution: str) -> Scorer:
         answers = [*pair.model, *pair.reference]
         model, other = sides_of(pair, len(answers), reference, constitution)
         found = await asyncio.to_thread(divergences, model, other, [answer.ids or [] for answer in answers])
-        on = dict(zip(SAMPLES, (found[: len(pair.model)], found[len(pair.model) :]), strict=True))
+        mine, theirs = found[: len(pair.model)], found[len(pair.model) :]
         return rollout_score(
             state,
-            *([answer_scores(one) for one in side] for side in on.values()),
-            {samples: [answer_curves(one) for one in side] for samples, side in on.items()},
+            [answer_scores(one) for one in mine],
+            [answer_scores(one) for one in theirs],
+            {"on_model": [*map(answer_curves, mine)], "on_reference": [*map(answer_curves, theirs)]},
         )
 
     return score

@@ -42,6 +42,17 @@ def engines_of(reference: str, constitution: str) -> "list[tuple[TransformersEng
     return [_engine(model) for model in models_of(reference, constitution)]
 
 
+def open_sides(pair: RolloutPair, reference: str, constitution: str) -> "tuple[Side, Side] | None":
+    """As `sides_of` for one completion, or None where one of the models cannot be looked into or compared."""
+    from copsd_bench.engine.divergence import require_one_vocabulary
+
+    try:
+        require_one_vocabulary(*(engine for engine, _ in engines_of(reference, constitution)))
+    except CopsdError:
+        return None
+    return sides_of(pair, 1, reference, constitution)
+
+
 def sides_of(pair: RolloutPair, count: int, reference: str, constitution: str) -> "tuple[Side, Side]":
     """Both ways of looking at `count` completions of a sample, each after its own prompt.
 
