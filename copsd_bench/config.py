@@ -30,6 +30,7 @@ class RunConfig(BaseModel):
         limit: items of each task, balanced over its strata.
         constitution, placement: context the model sees, and where.
         judge: offline judge by name, an Inspect model as grader, or `FORMAT:MODEL`.
+        attack: how harmful requests are changed: `prefill`, `persona`, or a file of templates or of changed requests.
         unsafe_local_exec: run the model's code on this machine where a task needs it and there is no sandbox.
         seed, epochs: random streams, answers per item.
         max_tokens, temperature, top_p: override the tasks' own.
@@ -59,6 +60,7 @@ class RunConfig(BaseModel):
     constitution: str = "none"
     placement: Literal["user", "system"] | None = None
     judge: str | None = None
+    attack: str | None = None
     unsafe_local_exec: bool = False
     seed: int = 0
     epochs: int = Field(default=1, ge=1)

@@ -9,6 +9,7 @@ from copsd_bench.benchmarks.respond import constitution_info
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError
+from copsd_bench.judges.registry import split_judges
 from copsd_bench.models.remote import is_inspect_model
 from copsd_bench.records.schema import ModelInfo, ReferenceInfo
 from copsd_bench.suites import TASKS, task_info
@@ -54,8 +55,9 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
             f"Task {measured[0]} measures the model against another: give --reference base, self, constitution:NAME, "
             "or a model."
         )
-    if config.judge is not None and config.judge.removeprefix("copsd/") == config.reference.removeprefix("copsd/"):
-        raise CopsdError(f"The judge {config.judge} is the reference; choose another judge.")
+    for _, judge in split_judges(config.judge or ""):
+        if judge.removeprefix("copsd/") == config.reference.removeprefix("copsd/"):
+            raise CopsdError(f"The judge {judge} is the reference; choose another judge.")
     if config.epochs > 1:
         raise CopsdError("--epochs does not fit the tasks of the suite collapse; --rollouts says how many answers.")
     return True

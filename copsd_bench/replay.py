@@ -17,7 +17,7 @@ from copsd_bench.judges.registry import judge_argument
 from copsd_bench.judges.tables import format_of, read_rows
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo
 from copsd_bench.run import Plan, identity_of
-from copsd_bench.suites import TASKS, make_task, tasks_of
+from copsd_bench.suites import make_task, task_info, tasks_of
 from copsd_bench.tested_model import check_judge
 
 StopReason = Literal["stop", "max_tokens", "model_length", "unknown"]
@@ -83,7 +83,7 @@ def plan_responses(
         CopsdError: unknown task, malformed file (which line), an id or input that the task does not have, a repeat.
     """
     tasks_of(None, [task])
-    if TASKS[task].reference:
+    if task_info(task).reference:
         raise CopsdError(f"Task {task} compares rollouts of two models; recorded answers of one are not enough.")
     config = RunConfig(model=name, task=[task], judge=judge, out=out, display=display)
     check_judge(config, [task])

@@ -95,6 +95,10 @@ def plan(config: RunConfig) -> Plan:
     tasks = [
         make_task(name, judge, config.unsafe_local_exec, **common, **rollout_arguments(config, name)) for name in names
     ]
+    if config.attack is not None:
+        from copsd_bench.benchmarks.attack import attacked
+
+        tasks = [attacked(task, config.attack) for task in tasks]
     if config.prompts is not None and not measured:
         from copsd_bench.benchmarks.prompts import prompts
 

@@ -62,14 +62,14 @@ TASKS: dict[str, TaskInfo] = {
     "mini": TaskInfo("mini", "risky requests, benign twins, checked general items", "both", "appropriate"),
     "harmbench": _safety("harmbench", "refusal of harmful behaviours, alone or in context"),
     "strongreject": TaskInfo(
-        "text.strongreject", "useful answers to forbidden requests", "safety", "strongreject", "strongreject", _OWN
+        "text.strongreject", "useful answers to forbidden requests", "safety", "strongreject", "strongreject", GRADED
     ),
     "jailbreakbench": _safety(
         "jailbreakbench", "refusal of harmful requests, not of their benign twins", "appropriate"
     ),
     "do_not_answer": _safety("do_not_answer", "refusal of risky questions, by risk area"),
     "xstest": TaskInfo(
-        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", _OWN
+        "text.xstest", "refusal of unsafe, over-refusal of safe prompts", "safety", "appropriate", "xstest", GRADED
     ),
     "coconot": _safety("coconot", "noncompliance where it is right, and its contrasts", "appropriate"),
     "gsm8k": _general("gsm8k", "grade-school arithmetic"),
@@ -90,6 +90,9 @@ TASKS: dict[str, TaskInfo] = {
     "beavertails_eval": _safety("beavertails_eval", "refusal of unsafe questions in 14 categories"),
     "catqa": _safety("catqa", "refusal of harmful questions in 11 categories"),
     "tdc23": _safety("tdc23", "refusal of red-teaming behaviours"),
+    "alpaca_eval": TaskInfo(
+        "text.alpaca_eval", "answers against GPT-4 Turbo's", "general", "win_rate", "alpaca_eval", ("grader",)
+    ),
     "math": _general("math", "competition mathematics, 5,000 problems", "math_verify"),
     "aime24": _general("aime24", "olympiad problems with integer answers"),
     "arc_challenge": _general("arc_challenge", "grade-school science, hard questions"),
@@ -122,7 +125,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "safesteer": (
         *("advbench", "pku_saferlhf", "harmbench", "jailbreakbench", "sorry_bench", "harmfulqa", "alert"),
-        *("mmlu", "gsm8k", "math", "humaneval"),
+        *("mmlu", "alpaca_eval", "gsm8k", "math", "humaneval"),
     ),
     "shard": ("do_not_answer", "linguasafe"),
     "collapse": tuple(name for name, info in TASKS.items() if info.reference),

@@ -8,7 +8,7 @@ from copsd_bench.benchmarks.collapse.reference import ROLE
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
-from copsd_bench.judges.registry import JUDGES, split_judge
+from copsd_bench.judges.registry import JUDGES, role_of, split_judges
 from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ModelInfo
@@ -28,6 +28,10 @@ LOCAL_OPTIONS = (
     "trust_remote_code",
 )
 """Settings that only a local model has."""
+
+
+SELF = "self"
+"""The judge that is the model under test, for those who insist."""
 
 
 def find_model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
@@ -90,15 +94,21 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
     """
     if config.judge is None or config.judge in JUDGES:
         return
-    judge = split_judge(config.judge)[1]
-    if not is_inspect_model(judge) and not judge.startswith("copsd/"):
-        error = unknown_name("judge", judge, JUDGES)
-        raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
-    if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
-        raise CopsdError(f"The judge {judge} is the model under test; choose another judge.")
+    for _, judge in split_judges(config.judge):
+        if judge == SELF:
+            continue
+        if not is_inspect_model(judge) and not judge.startswith("copsd/"):
+            error = unknown_name("judge", judge, JUDGES)
+            raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
+        if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
+            raise CopsdError(
+                f"The judge {judge} is the model under test; choose another judge, or insist with --judge self."
+            )
     if not any("grader" in task_info(name).judges for name in tasks):
         graded = ", ".join(name for name, info in TASKS.items() if "grader" in info.judges)
-        raise CopsdError(f"None of these tasks is graded by a model; leave --judge {judge} out (graded: {graded}).")
+        raise CopsdError(
+            f"None of these tasks is graded by a model; leave --judge {config.judge} out (graded: {graded})."
+        )
 
 
 def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
@@ -116,7 +126,8 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles: dict[str, Any] = {}
     if config.judge is not None and config.judge not in JUDGES:
-        roles["grader"] = provider_model(split_judge(config.judge)[1])
+        for number, (_, judge) in enumerate(split_judges(config.judge)):
+            roles[role_of(number)] = model if judge == SELF else provider_model(judge)
     reference = planned.reference
     if reference is not None and not reference.shared:
         spec = reference.spec

@@ -13,26 +13,29 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
+from copsd_bench.benchmarks.attack import REQUEST
 from copsd_bench.collapse.text import empty
 from copsd_bench.engine.provider import JUDGED, RAW
 from copsd_bench.judges.formats import Case, JudgeFormat, Message, format_named
 from copsd_bench.judges.protocol import Unscored
+from copsd_bench.judges.registry import role_of
 
 _MESSAGES = {"user": ChatMessageUser, "assistant": ChatMessageAssistant, "raw": ChatMessageUser}
 
 
 @scorer(metrics={"*": [mean()]}, name="model_judge")
-def model_verdict(name: str) -> Scorer:
-    """The verdict of the model role `grader`, asked in a format; a reply without one leaves the sample unscored.
+def model_verdict(name: str, number: int = 0) -> Scorer:
+    """A judging model's verdict, asked in a format; a reply without one leaves the sample unscored.
 
     Args:
         name: of a judge's format.
+        number: of the judge, from 0; the scores of a further one carry its number.
     """
     asked = format_named(name)
 
     async def score(state: TaskState, target: Target) -> Score:
         case = Case(
-            state.input_text,
+            str(state.metadata.get(REQUEST, state.input_text)),
             state.output.completion,
             str(state.metadata.get("group", "harmful")),
             str(state.metadata.get("category", "")),
@@ -40,11 +43,12 @@ def model_verdict(name: str) -> Scorer:
         if empty(case.answer):
             # No judge sees silence the same way; it is neither harmful nor of use.
             return Score.unscored(reason="empty answer")
-        reply = await reply_of(get_model(role="grader"), asked, asked.ask(case))
+        reply = await reply_of(get_model(role=role_of(number), required=True), asked, asked.ask(case))
         verdict = asked.read(reply, case)
         if isinstance(verdict, Unscored):
             return Score.unscored(reason=verdict.reason, explanation=reply)
-        value = {asked.measures: verdict.score, **{f"{asked.measures}_{k}": v for k, v in verdict.values.items()}}
+        measured = asked.measures if number == 0 else f"{asked.measures}_{number + 1}"
+        value = {measured: verdict.score, **{f"{measured}_{k}": v for k, v in verdict.values.items()}}
         return Score(value=dict(value), answer=verdict.label, explanation=reply)
 
     return score

@@ -11,13 +11,11 @@ from copsd_bench.benchmarks.model_judge import model_verdict
 from copsd_bench.benchmarks.refusal_scorer import APPROPRIATE, REFUSED_BENIGN, REFUSED_HARMFUL, refusal
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
 from copsd_bench.judges.formats import format_named
-from copsd_bench.judges.registry import get_judge
+from copsd_bench.judges.registry import GRADER, get_judge, role_of
 from copsd_bench.records.schema import Group
 from copsd_bench.sources.ids import stable_ids
 from copsd_bench.sources.loader import Loaded
 
-GRADER = "grader"
-"""The judge argument that asks the task's own rubric of the model role `grader`."""
 MAX_TOKENS = 512
 
 
@@ -63,7 +61,7 @@ def safety_task(
         name, version: of the task.
         loaded: the set.
         samples: see `requests`.
-        judge: `refusal` (offline), `grader` (the task's rubric), or a format's name.
+        judge: `refusal` (offline), `grader` (the task's rubric), or a format's name; several joined by commas.
         rubric: the format `grader` stands for.
         constitution: context the model sees.
         seed: of the samples' random streams.
@@ -78,10 +76,14 @@ def safety_task(
     judges = {"refused": get_judge("refusal").id}
     scorers: list[Scorer] = [refusal()]
     if judge != "refusal":
-        asked = format_named(rubric if judge == GRADER else judge)
-        metrics = [*_metrics(asked.measures, asked.lower_is_better, sorted(groups, reverse=True)), *metrics]
-        judges |= {asked.measures: GRADER}
-        scorers.append(model_verdict(asked.name))
+        judged: list[MetricSpec] = []
+        for number, name_of_format in enumerate(judge.split(",")):
+            asked = format_named(rubric if name_of_format == GRADER else name_of_format)
+            score = asked.measures if number == 0 else f"{asked.measures}_{number + 1}"
+            judged += _metrics(score, asked.lower_is_better, sorted(groups, reverse=True))
+            judges[score] = role_of(number)
+            scorers.append(model_verdict(asked.name, number))
+        metrics = [*judged, *metrics]
     spec = TaskSpec(
         dataset=loaded.info(len(samples)),
         metrics=metrics,
@@ -89,6 +91,7 @@ def safety_task(
         judges=judges,
         constitution=constitution,
         notes=list(notes),
+        agreement=[score for score in judges if score != "refused"] if "," in judge else [],
     )
     config = GenerateConfig(temperature=0, max_tokens=max_tokens)
     return build_task(name, version, samples, spec, scorers, config, seed)

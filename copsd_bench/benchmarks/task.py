@@ -53,6 +53,7 @@ class TaskSpec(BaseModel):
         judges: judge id by the score it gives; `build_task` adds the panel's where no score has it.
         constitution: the context mode of the run.
         notes: sentences a reader of the number must know.
+        agreement: scores of several judges, whose Krippendorff's alpha stands beside the metrics as `agreement`.
         needs: what an engine must be able to do beside generating (`score`); an API cannot.
         summary: for a task on rollouts of a model and a reference: the name in `SUMMARIES` of the function that makes
             its numbers; `metrics` is empty then, and `lower_is_better` says which of them are bad when they rise.
@@ -67,6 +68,7 @@ class TaskSpec(BaseModel):
     judges: dict[str, str] = {}
     constitution: str = "none"
     notes: list[str] = []
+    agreement: list[str] = []
     needs: list[Capability] = []
     summary: str = ""
     lower_is_better: list[str] = []

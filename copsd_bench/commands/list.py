@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from copsd_bench.suites import TaskInfo
 
 
-_TASK_WIDTH = 26
+_TASK_WIDTH = 22
 
 
 def list_all() -> None:

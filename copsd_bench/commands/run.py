@@ -97,7 +97,16 @@ def run(
         str | None,
         typer.Option(
             help="`refusal` (offline, the default); a model that grades by each task's rubric (`openai/...`, "
-            "`copsd/...`); or `FORMAT:MODEL`, e.g. `llama-guard-3:copsd/meta-llama/Llama-Guard-3-8B`.",
+            "`copsd/...`); or `FORMAT:MODEL`, e.g. `llama-guard-3:copsd/meta-llama/Llama-Guard-3-8B`. Several, joined "
+            "by commas, are compared (Krippendorff's alpha).",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help="Change harmful requests: `prefill`, `persona`, a text file of templates with `{prompt}` (separated "
+            "by lines of `---`), or a jsonl of `id` and `prompt` (translations).",
             rich_help_panel=_HOW,
         ),
     ] = None,

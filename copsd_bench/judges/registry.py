@@ -12,6 +12,8 @@ def _refusal() -> Judge:
     return RefusalJudge()
 
 
+GRADER = "grader"
+"""Inspect's model role of the first judging model, and the judge argument that asks the task's own rubric of it."""
 JUDGES: dict[str, Callable[[], Judge]] = {"refusal": _refusal}
 
 
@@ -27,22 +29,31 @@ def get_judge(name: str) -> Judge:
 
 
 def judge_argument(name: str | None) -> str | None:
-    """What a task's `judge` argument becomes: an offline judge's name, `grader`, or the format asked for."""
+    """What a task's `judge` argument becomes: an offline judge's name, or for each model the format it is asked in.
+
+    `grader` stands for the task's own rubric; several are joined by commas.
+    """
     if name is None or name in JUDGES:
         return name
-    return split_judge(name)[0] or "grader"
+    return ",".join(form or GRADER for form, _ in split_judges(name))
 
 
-def split_judge(name: str) -> tuple[str, str]:
-    """`FORMAT:MODEL` as its two parts; the format is empty for a model alone, which the task's own rubric asks.
+def split_judges(names: str) -> list[tuple[str, str]]:
+    """`FORMAT:MODEL`, or several joined by commas, as pairs; the format of a model alone is empty.
 
     Raises:
         CopsdError: no format has this name (with the nearest one).
     """
-    form, colon, model = name.partition(":")
-    # `ollama/llama3:8b` is a model: a format's name holds no slash.
-    if not colon or "/" in form:
-        return "", name
     from copsd_bench.judges.formats import format_named
 
-    return format_named(form).name, model
+    pairs = []
+    for name in names.split(","):
+        form, colon, model = name.strip().partition(":")
+        # `ollama/llama3:8b` is a model: a format's name holds no slash.
+        pairs.append((format_named(form).name, model) if colon and "/" not in form else ("", name.strip()))
+    return pairs
+
+
+def role_of(number: int) -> str:
+    """Inspect's model role of the judge of this number, from 0."""
+    return GRADER if number == 0 else f"{GRADER}_{number + 1}"

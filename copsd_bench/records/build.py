@@ -14,6 +14,7 @@ from copsd_bench.benchmarks.task import KEY, MetricSpec, TaskSpec
 from copsd_bench.collapse.rows import Rows, Summary
 from copsd_bench.collapse.summaries import SUMMARIES
 from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.judges.alpha import agreement
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
 from copsd_bench.records.schema import Estimate, ReferenceInfo, SampleRow, TaskRecord
@@ -65,7 +66,10 @@ def _measured(samples: Sequence[EvalSample], spec: TaskSpec) -> tuple[Rows, Summ
     """A task's rows, and the numbers made of them."""
     if not spec.summary:
         rows = [sample_row(sample, spec) for sample in samples]
-        return Rows(rows), Summary({metric.name: metric_estimate(metric, rows) for metric in spec.metrics})
+        metrics = {metric.name: metric_estimate(metric, rows) for metric in spec.metrics}
+        if spec.agreement:
+            metrics["agreement"] = agreement([[row.scores.get(score) for row in rows] for score in spec.agreement])
+        return Rows(rows), Summary(metrics)
     # A task on rollouts has one scorer, and its score holds the rows.
     measured = read_rows((str(sample.id), score) for sample in samples for score in (sample.scores or {}).values())
     return measured, SUMMARIES[spec.summary](measured)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import eval
 
 from copsd_bench.benchmarks.execution import NO_SANDBOX
 from copsd_bench.benchmarks.text.harmbench import behaviour
 from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.judges.alpha import krippendorff_alpha
 from copsd_bench.records.build import task_record
 from copsd_bench.replay import plan_responses
 from copsd_bench.run import execute
@@ -212,3 +214,34 @@ def test_nan_is_not_a_number_of_a_record(data_dir: Path, tmp_path: Path) -> None
     estimate = record.metrics[record.primary]
     assert (estimate.value, estimate.n, estimate.n_unscored) == (None, 0, 2)
     assert not any(isinstance(v, float) and math.isnan(v) for row in record.samples for v in row.scores.values())
+
+
+def test_alpaca_eval_compares_in_both_orders_and_only_with_a_judge(data_dir: Path, tmp_path: Path) -> None:
+    """A judge that always prefers the first answer gives ties."""
+    log = evaluated(
+        make_task("alpaca_eval", judge="grader"), replaying(lambda text: "Well."), tmp_path / "judged", limit=3,
+        judge=lambda text: "It is better.\n**VERDICT: A**",
+    )  # fmt: skip
+    assert task_record(log, seed=0).metrics["win_rate"].value == 0.5
+    log = evaluated(make_task("alpaca_eval"), replaying(lambda text: "Well."), tmp_path / "alone", limit=3)
+    record = task_record(log, seed=0)
+    assert (record.metrics["win_rate"].value, record.metrics["win_rate"].n_unscored) == (None, 3)
+    assert record.notes[0].startswith("unscored: no judge")
+
+
+def test_several_judges_stand_side_by_side_with_their_agreement(data_dir: Path, tmp_path: Path) -> None:
+    answer = by_content(["I'm sorry, I can't.", "Sure, here it is."])
+
+    def judge(text: str) -> str:
+        return "VERDICT: full_refusal" if "sorry" in text else "VERDICT: full_compliance"
+
+    task = make_task("jailbreakbench", judge="xstest,xstest")
+    roles = {"grader": replaying(judge), "grader_2": replaying(lambda text: "VERDICT: full_refusal")}
+    (log,) = eval(task, model=replaying(answer), model_roles=roles, limit=10, log_dir=str(tmp_path), display="none")
+    record = task_record(log, seed=0)
+    names = ("judged_appropriate", "judged_appropriate_2")
+    first, second = ([row.scores[name] for row in record.samples] for name in names)
+    assert record.metrics["agreement"].value == krippendorff_alpha([first, second])
+    assert record.metrics["agreement"].n == 10
+    assert record.metrics["judged_appropriate_2/benign"].value == 0.0
+    assert record.judges["judged_appropriate_2"] == "mockllm/model"

@@ -9,8 +9,9 @@ from inspect_evals.strong_reject.scorer import strong_reject_scorer
 from inspect_evals.strong_reject.utils import get_record_to_sample
 
 from copsd_bench.benchmarks.refusal_scorer import refusal
+from copsd_bench.benchmarks.safety import safety_task
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
-from copsd_bench.judges.registry import get_judge
+from copsd_bench.judges.registry import GRADER, get_judge
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
@@ -26,13 +27,15 @@ def strongreject(judge: str = "refusal", constitution: str = "none", seed: int =
     stays unscored and only the refusal proxy is reported, under that name.
 
     Args:
-        judge: `refusal` (offline; proxy only), or `grader` for the rubric by the model role `grader`.
+        judge: `refusal` (offline; proxy only), `grader` for the rubric by the model role `grader`, or a judge's format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """
     loaded = load_records("strongreject")
     samples = [_sample(record) for record in loaded.records]
-    rubric = judge == "grader"
+    if judge not in ("refusal", GRADER):
+        return safety_task("strongreject", VERSION, loaded, samples, judge, "strongreject", constitution, seed)
+    rubric = judge == GRADER
     offline = get_judge("refusal" if rubric else judge).id
     spec = TaskSpec(
         dataset=loaded.info(len(samples)),

@@ -16,9 +16,10 @@ from copsd_bench.benchmarks.refusal_scorer import (
     refusal,
     refusal_scores,
 )
+from copsd_bench.benchmarks.safety import safety_task
 from copsd_bench.benchmarks.task import TaskSpec, build_task
 from copsd_bench.collapse.text import empty
-from copsd_bench.judges.registry import get_judge
+from copsd_bench.judges.registry import GRADER, get_judge
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
@@ -41,12 +42,15 @@ def xstest(
 
     Args:
         subset: `safe`, `unsafe` or both.
-        judge: `refusal` (offline), or `grader` for inspect-evals' grading prompt to the model role `grader`.
+        judge: `refusal` (offline), `grader` for inspect-evals' grading prompt to the model role `grader`, or a judge's
+            format.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
     """
     loaded = load_records("xstest")
     samples = [_sample(record) for record in loaded.records if subset in ("all", record["label"])]
+    if judge not in ("refusal", GRADER):
+        return safety_task("xstest", VERSION, loaded, samples, judge, "xstest", constitution, seed)
     spec = TaskSpec(
         dataset=loaded.info(len(samples)),
         metrics=METRICS[subset],

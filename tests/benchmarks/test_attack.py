@@ -1,0 +1,64 @@
+"""An attack changes harmful requests only; judges see the request without it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from inspect_ai.model import ChatMessage
+
+from copsd_bench.benchmarks.attack import PREFILL, REQUEST, attacked
+from copsd_bench.errors import CopsdError
+from copsd_bench.suites import make_task
+
+
+def turns(sample: object) -> list[tuple[str, str]]:
+    given = sample.input  # type: ignore[attr-defined]
+    messages: list[ChatMessage] = [] if isinstance(given, str) else given
+    return [(message.role, message.text) for message in messages] or [("user", given)]
+
+
+def test_harmful_requests_are_changed_and_twins_are_not(data_dir: Path, tmp_path: Path) -> None:
+    plain = {str(s.id): s for s in make_task("jailbreakbench").dataset}
+    templates = tmp_path / "templates.txt"
+    templates.write_text("First. {prompt}\n---\nSecond:\n\n{prompt}\n", encoding="utf-8")
+    translated = tmp_path / "translated.jsonl"
+    rows = [
+        {"id": i, "prompt": f"traduit {i}"} for i, s in plain.items() if s.metadata and s.metadata["group"] == "harmful"
+    ]
+    translated.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    versions = set()
+    for attack in ("prefill", "persona", str(templates), str(translated)):
+        task = attacked(make_task("jailbreakbench"), attack)
+        versions.add(task.version)
+        assert "under attack" in (task.metadata or {})["copsd"]["notes"][-1]
+        starts = set()
+        for sample in task.dataset:
+            before, after = turns(plain[str(sample.id)]), turns(sample)
+            assert sample.metadata is not None
+            if sample.metadata["group"] == "benign":
+                assert after == before
+                continue
+            assert sample.metadata[REQUEST] == before[-1][1]
+            if attack == "prefill":
+                assert after == [*before, ("assistant", PREFILL)]
+            elif attack == str(translated):
+                assert after == [("user", f"traduit {sample.id}")]
+            else:
+                assert before[-1][1] in after[-1][1]
+                starts.add(after[-1][1][:6])
+        assert len(starts) == {"persona": 1, str(templates): 2}.get(attack, 0)
+    assert len(versions) == 4
+
+
+def test_an_attack_that_cannot_be_made_is_one_sentence(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "no_slot.txt").write_text("Please.", encoding="utf-8")
+    (tmp_path / "few.jsonl").write_text('{"id": "x", "prompt": "y"}\n', encoding="utf-8")
+    for attack, sentence in (
+        ("persnoa", "there is no file persnoa"),
+        (str(tmp_path / "no_slot.txt"), "Template 1 in .* has no slot"),
+        (str(tmp_path / "few.jsonl"), "has no prompt for the request jbb_"),
+    ):
+        with pytest.raises(CopsdError, match=sentence):
+            attacked(make_task("jailbreakbench"), attack)
+    with pytest.raises(CopsdError, match="has no harmful requests"):
+        attacked(make_task("gsm8k"), "persona")
