@@ -20,8 +20,8 @@ from copsd_bench.engine.views import using
 from copsd_bench.engine.vocabulary import Vocabulary
 from copsd_bench.errors import CopsdError
 
-CELLS = 1 << 23
-"""Most logits (positions x vocabulary) of a side held at once: 32 MiB in float32, of which a few copies are alive."""
+CELLS = 1 << 22
+"""Most logits (positions x vocabulary) of a side held at once: 16 MiB in float32, of which some copies are alive."""
 
 
 @dataclass(frozen=True)

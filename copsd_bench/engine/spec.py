@@ -1,4 +1,4 @@
-"""Which engine to load for which model, and one worker a process for each."""
+"""Which engine to load for which model: one a process for each base, one worker for each view of it."""
 
 import json
 from collections.abc import Hashable

@@ -13,9 +13,11 @@ import copsd_bench._registry  # noqa: F401
 from copsd_bench.benchmarks.collapse.kl_direction import kl_direction
 from copsd_bench.benchmarks.collapse.leakage import leakage
 from copsd_bench.benchmarks.collapse.scoring import read_rows
+from copsd_bench.collapse.directions import DETAIL, States
 from copsd_bench.collapse.rows import Rows, Summary
 from copsd_bench.collapse.summaries import SUMMARIES
 from tests.engine.conftest import tiny_adapters, tiny_llama  # noqa: F401
+from tests.engine.tiny import save_tiny
 
 PROMPTS = [
     ("pick a lock", "harmful"),
@@ -71,19 +73,24 @@ def test_a_model_against_itself_with_another_seed_does_not_diverge(tuned: Model,
     rows, found = measured(log, "kl_direction")
     assert {row.scores["kl_model_reference"] for row in (*rows.model, *rows.reference)} == {0.0}
     assert found.metrics["mode_seeking"].value == 0.0
-    ratio = found.metrics["contraction"]
-    assert ratio.low < 1 < ratio.high  # type: ignore[operator]
     assert found.metrics["contraction.on_model"].value == 1.0
 
 
 def test_leakage_reads_the_residual_stream_where_it_can(tuned: Model, prompts: str, tmp_path: Path) -> None:
-    _, drifted = measured(run(leakage(reference="base", prompts=prompts, **SETTINGS), tuned, tmp_path / "a"), "leakage")
+    moved, drifted = measured(
+        run(leakage(reference="base", prompts=prompts, **SETTINGS), tuned, tmp_path / "a"), "leakage"
+    )
     assert {series.name for series in drifted.series} == {"direction_cosine", "refusal_drift", "verbosity_drift"}
-    _, still = measured(run(leakage(reference="self", prompts=prompts, **SETTINGS), tuned, tmp_path / "b"), "leakage")
-    drifts = {series.name: series.y for series in still.series}
-    assert drifts["refusal_drift"] == drifts["verbosity_drift"] == [0.0]
-    assert all(-1 <= y <= 1 for y in drifts["direction_cosine"] if y is not None)
-    log = run(leakage(reference="mockllm/model", prompts=prompts, **SETTINGS), tuned, tmp_path / "c")
+    same, still = measured(
+        run(leakage(reference="self", prompts=prompts, **SETTINGS), tuned, tmp_path / "b"), "leakage"
+    )
+    assert all({*series.y} <= {0.0, None} for series in still.series if series.name != "direction_cosine")
+    for rows, changed in ((moved, True), (same, False)):
+        states = [States.unpack(detail[DETAIL]) for detail in rows.details.values()]
+        assert len(states) == len(PROMPTS)
+        assert {bool(change.any()) for s in states for change in (s.prompt_change, s.answer_change)} == {changed}
+    narrow = save_tiny(tmp_path / "narrow", hidden_size=16)  # its residual stream has nothing in common with ours
+    log = run(leakage(reference=str(narrow), prompts=prompts, **SETTINGS), tuned, tmp_path / "c")
     assert measured(log, "leakage")[1].series == []
 
 
