@@ -13,6 +13,7 @@ import copsd_bench._registry  # noqa: F401
 from copsd_bench.benchmarks.collapse.kl_direction import kl_direction
 from copsd_bench.benchmarks.collapse.leakage import leakage
 from copsd_bench.benchmarks.collapse.scoring import read_rows
+from copsd_bench.collapse.directions import DETAIL, States
 from copsd_bench.collapse.rows import Rows, Summary
 from copsd_bench.collapse.summaries import SUMMARIES
 from tests.engine.conftest import tiny_adapters, tiny_llama  # noqa: F401
@@ -76,12 +77,18 @@ def test_a_model_against_itself_with_another_seed_does_not_diverge(tuned: Model,
 
 
 def test_leakage_reads_the_residual_stream_where_it_can(tuned: Model, prompts: str, tmp_path: Path) -> None:
-    _, drifted = measured(run(leakage(reference="base", prompts=prompts, **SETTINGS), tuned, tmp_path / "a"), "leakage")
+    moved, drifted = measured(
+        run(leakage(reference="base", prompts=prompts, **SETTINGS), tuned, tmp_path / "a"), "leakage"
+    )
     assert {series.name for series in drifted.series} == {"direction_cosine", "refusal_drift", "verbosity_drift"}
-    _, still = measured(run(leakage(reference="self", prompts=prompts, **SETTINGS), tuned, tmp_path / "b"), "leakage")
-    drifts = {series.name: series.y for series in still.series}
-    assert drifts["refusal_drift"] == drifts["verbosity_drift"] == [0.0]
-    assert all(-1 <= y <= 1 for y in drifts["direction_cosine"] if y is not None)
+    same, still = measured(
+        run(leakage(reference="self", prompts=prompts, **SETTINGS), tuned, tmp_path / "b"), "leakage"
+    )
+    assert all({*series.y} <= {0.0, None} for series in still.series if series.name != "direction_cosine")
+    for rows, changed in ((moved, True), (same, False)):
+        states = [States.unpack(detail[DETAIL]) for detail in rows.details.values()]
+        assert len(states) == len(PROMPTS)
+        assert {bool(change.any()) for s in states for change in (s.prompt_change, s.answer_change)} == {changed}
     narrow = save_tiny(tmp_path / "narrow", hidden_size=16)  # its residual stream has nothing in common with ours
     log = run(leakage(reference=str(narrow), prompts=prompts, **SETTINGS), tuned, tmp_path / "c")
     assert measured(log, "leakage")[1].series == []
