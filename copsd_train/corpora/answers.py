@@ -48,7 +48,7 @@ class Ledger:
             path.write_bytes(whole)
         for line in whole.splitlines():
             entry = json.loads(line)
-            self._answers[entry.pop("key")] = Answer(**entry)
+            self._answers[entry["key"]] = Answer(entry["text"], entry["complete"])
 
     def __contains__(self, key: str) -> bool:
         return key in self._answers

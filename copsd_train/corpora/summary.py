@@ -35,7 +35,7 @@ class Summary:
     def notes(self) -> list[str]:
         """A sentence for each stage that rejected most of what it got."""
         return [
-            f"{sum(reasons.values())} of {self.asked[stage]} {stage} were rejected, mostly because: "
+            f"{sum(reasons.values())} of {self.asked[stage]} {stage} were rejected, most of all because they "
             f"{reasons.most_common(1)[0][0]}."
             for stage, reasons in self.rejected.items()
             if sum(reasons.values()) > MOSTLY * self.asked[stage]
@@ -43,7 +43,8 @@ class Summary:
 
     def rejections(self) -> str:
         """All rejections in a few words."""
-        parts = [f"{n} {stage} that {reason}" for stage, r in self.rejected.items() for reason, n in r.most_common()]
+        counts = [(n, stage, reason) for stage, reasons in self.rejected.items() for reason, n in reasons.most_common()]
+        parts = [f"{n} {stage} that {reason}" for n, stage, reason in counts if n]
         return f"rejecting {', '.join(parts)}" if parts else "rejecting nothing"
 
     def json(self, rows: Sequence[SftRow]) -> bytes:
