@@ -1,7 +1,8 @@
 """Batches over one KV cache: left-padded prefill, rows selected, repeated, trimmed and joined."""
 
+import copy
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +29,12 @@ class KvBatch:
     def lengths(self) -> torch.Tensor:
         """Tokens each row has seen, shape [B]; also the next position of each row."""
         return self.mask.sum(dim=1)
+
+    def twin(self) -> "KvBatch":
+        """The same rows again, to select from apart; tensors are shared, as selecting makes new ones."""
+        cache = copy.copy(self.cache)
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        return replace(self, cache=cache)
 
     def select(self, rows: torch.Tensor) -> None:
         """Keep (or repeat) these rows, in this order, and drop columns that are padding for all of them."""

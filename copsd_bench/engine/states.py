@@ -74,23 +74,37 @@ def _prefixed(head: Head, prompts: Sequence[Prompt], completions: Rows) -> list[
     model = head.model
     device = model.device
     shortened = [Prompt(ids=prompt.ids[:-1], features=prompt.features) for prompt in unique]
-    mask = torch.ones((len(prompts), 0), dtype=torch.long, device=device)
-    cache = new_cache(model)
-    start = torch.zeros((len(prompts), 1), dtype=torch.long, device=device)
-    if any(prompt.ids for prompt in shortened):
-        prefix, _ = prefill(head, shortened)
-        prefix.select(torch.tensor([index[prompt_key(prompt)] for prompt in prompts], device=device))
-        mask, cache, start = prefix.mask, prefix.cache, prefix.lengths.unsqueeze(1)
-    rows = [[prompt.ids[-1], *completion] for prompt, completion in zip(prompts, completions, strict=True)]
-    width = max(len(row) for row in rows) - 1
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    real = torch.zeros((len(rows), width), dtype=torch.long)
-    for b, row in enumerate(rows):
-        ids[b, : len(row) - 1] = torch.tensor(row[:-1])
-        real[b, : len(row) - 1] = 1
-    output = head.states(
-        input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
-        position_ids=in_window(start + torch.arange(width, device=device), model), past_key_values=cache,
-        use_cache=True,
-    )  # fmt: skip
-    return [output[b, : len(completion)] for b, completion in enumerate(completions)]
+    prefix = prefill(head, shortened)[0] if any(prompt.ids for prompt in shortened) else None
+    states: dict[int, torch.Tensor] = {}
+    for group in _alike([len(completion) for completion in completions]):
+        mask = torch.ones((len(group), 0), dtype=torch.long, device=device)
+        cache = new_cache(model)
+        start = torch.zeros((len(group), 1), dtype=torch.long, device=device)
+        if prefix is not None:
+            own = prefix.twin()
+            own.select(torch.tensor([index[prompt_key(prompts[i])] for i in group], device=device))
+            mask, cache, start = own.mask, own.cache, own.lengths.unsqueeze(1)
+        rows = [[prompts[i].ids[-1], *completions[i]] for i in group]
+        width = max(len(row) for row in rows) - 1
+        ids = torch.zeros((len(rows), width), dtype=torch.long)
+        real = torch.zeros((len(rows), width), dtype=torch.long)
+        for b, row in enumerate(rows):
+            ids[b, : len(row) - 1] = torch.tensor(row[:-1])
+            real[b, : len(row) - 1] = 1
+        output = head.states(
+            input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
+            position_ids=in_window(start + torch.arange(width, device=device), model), past_key_values=cache,
+            use_cache=True,
+        )  # fmt: skip
+        states |= {i: output[b, : len(completions[i])] for b, i in enumerate(group)}
+    return [states[i] for i in range(len(prompts))]
+
+
+def _alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows in groups of like lengths (up to 1, 2, 4, 8 ... tokens), or all together where that pads little."""
+    if max(lengths) * len(lengths) <= 1.5 * sum(lengths):
+        return [list(range(len(lengths)))]
+    groups: dict[int, list[int]] = {}
+    for i, length in enumerate(lengths):
+        groups.setdefault((length - 1).bit_length(), []).append(i)
+    return list(groups.values())

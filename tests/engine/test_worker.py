@@ -10,6 +10,7 @@ from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
 from copsd_bench.engine.spec import EngineSpec, load_worker
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.worker import Worker
+from copsd_bench.errors import CopsdError
 from tests.engine.test_divergence import STUDENT, TEACHER
 
 PROMPTS = [Prompt(ids=tuple(range(length))) for length in (3, 9, 12, 5, 7)]
@@ -95,3 +96,21 @@ def test_specifications_that_differ_in_the_adapter_share_one_engine(
         assert found[0].logprobs == pytest.approx(expected, abs=1e-5)
     half = EngineSpec(str(tiny_llama), dtype="bfloat16", device="cpu")
     assert load_worker(half).engine is not plain.engine
+
+
+def test_scores_asked_of_a_worker_are_the_engines_and_wait_for_no_answer(tiny_engine: TransformersEngine) -> None:
+    """Several requests at once beside answers that decode; one that cannot be scored fails with those beside it."""
+    worker = Worker(tiny_engine, STUDENT)
+    completions = [(1, 2, 3), (4,), (5, 6)]
+    expected = [tiny_engine.score(STUDENT, [prompt] * 3, completions) for prompt in PROMPTS]
+    answers = [worker.submit(prompt, Sampling(max_tokens=4), seed=0) for prompt in PROMPTS]
+    futures = [worker.submit_scores([prompt.ids] * 3, completions) for prompt in PROMPTS]
+    for future, scores in zip(futures, expected, strict=True):
+        for ours, theirs in zip(future.result(timeout=30), scores, strict=True):
+            assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
+    assert all(answer.result(timeout=30).ids for answer in answers)
+    with pytest.raises(CopsdError, match="exceed the model's context window"):
+        worker.submit_scores([PROMPTS[0].ids], [(1,) * 10_000]).result(timeout=30)
+    assert worker.submit_scores([PROMPTS[0].ids], [(1,)]).result(timeout=30), "the worker goes on"
+    worker.close()
+    assert worker.submit_scores([PROMPTS[0].ids], [(1,)]).cancelled()

@@ -97,7 +97,7 @@ def test_unscored_items_show_and_unknown_numbers_are_left_out() -> None:
     metric = bare.metrics["accuracy"].model_copy(update={"n": 200, "n_unscored": 40})
     assert score_grid([task(samples=samples, metrics={"accuracy": metric})]).rows[0][3:] == ["200", "40"]
     nothing = metric.model_copy(update={"value": None, "low": None, "high": None})
-    assert score_grid([task(samples=samples, metrics={"accuracy": nothing})]).rows[0][2] == "–"
+    assert score_grid([task(samples=samples, metrics={"accuracy": nothing})]).rows[0][2] == "unscored"
 
 
 def _render(parts: list[object], width: int) -> str:
