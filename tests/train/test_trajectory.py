@@ -1,8 +1,7 @@
 """The real model's training trajectory in float32 against a committed one: a change of any number here is a decision.
 
 `python -m tests.train.test_trajectory` writes the file anew. Rollouts are part of it and are replayed, as sampling on
-another machine may draw another token where rounding decides. TOLERANCE is for that rounding: between one and two
-threads, and micro-batches of 1 and 4, the numbers of these steps differ by less than a tenth of it.
+another machine may draw another token where rounding decides. TOLERANCE is for the rounding of the rest.
 """
 
 import json
