@@ -7,6 +7,7 @@ from inspect_ai.model import ModelOutput
 from pydantic import BaseModel, ConfigDict
 
 from copsd_bench.collapse.text import distinct_n, loops, repetition
+from copsd_bench.engine.provider import TOKEN_IDS
 from copsd_bench.judges.protocol import Unscored, Verdict
 
 RECALLED = "responses"
@@ -45,7 +46,7 @@ def answer_of(output: ModelOutput) -> Answer:
     usage, metadata = output.usage, output.metadata or {}
     # A recorded answer may well have no tokens.
     counted = usage is not None and (usage.total_tokens > 0 or output.model == RECALLED)
-    ids: list[list[int]] | None = metadata.get("token_ids")
+    ids: list[list[int]] | None = metadata.get(TOKEN_IDS)
     return Answer(
         text=output.completion,
         tokens=usage.output_tokens if usage is not None and counted else None,

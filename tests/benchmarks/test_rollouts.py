@@ -78,12 +78,13 @@ def test_the_same_seed_asks_for_the_same_answers_and_the_reference_draws_from_th
     prompts: str, tmp_path: Path
 ) -> None:
     model, _ = scripted(lambda text, seed: f"{text} {seed}")
-    pairs = {}
+    said: dict[int, list[tuple[list[str], list[str]]]] = {}
     for seed in (0, 0, 1):
         log = evaluate(length_collapse(reference="self", rollouts=2, prompts=prompts, seed=seed), model, tmp_path)
-        found = [RolloutPair.model_validate(sample.store["rollouts"]) for sample in log.samples or []]
-        assert pairs.setdefault(seed, found) == found
-    assert [pair.model for pair in pairs[1]] == [pair.reference for pair in pairs[0]]
+        pairs = [RolloutPair.model_validate(sample.store["rollouts"]) for sample in log.samples or []]
+        found = [([a.text for a in pair.model], [a.text for a in pair.reference]) for pair in pairs]
+        assert said.setdefault(seed, found) == found
+    assert [model for model, _ in said[1]] == [reference for _, reference in said[0]]
 
 
 def test_a_reference_model_answers_without_the_tested_models_constitution(prompts: str, tmp_path: Path) -> None:
