@@ -5,6 +5,7 @@
 Eight random completions after one prompt, on the built-in model, without and with the default constitution. Each
 measurement runs in a fresh process: its peak resident memory minus what the loaded model took (one warm-up row
 included). The naive side holds the logits of both sides for all positions of all rows, as one would write it at first.
+Ours grows with the hidden states and the KV cache until a batch is full (`STATE_TOKENS`), and not beyond.
 """
 
 import argparse
