@@ -22,7 +22,7 @@ from copsd_train.rollouts import Metrics
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the answer to learn, its end-of-turn token included."""
+    """A prompt and the answer to learn, with the end-of-turn token if the answer is complete."""
 
     prompt: Prompt
     response: tuple[int, ...]
@@ -30,6 +30,8 @@ class Example:
 
 def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: Sft) -> list[Example]:
     """Encode rows; those longer than `max_tokens` are left out.
+
+    An answer that was cut at a token limit is learned without an end: it would teach to stop short.
 
     Raises:
         CopsdError: no row is left.
@@ -41,7 +43,7 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
         prompt = engine.encode([{"role": "user", "content": row.prompt}], context)
         response = engine.tokenizer(prefix + row.response.strip(), add_special_tokens=False, verbose=False)["input_ids"]
         if len(prompt.ids) + len(response) < min(config.max_tokens, engine.max_length):
-            examples.append(Example(prompt, (*response, end)))
+            examples.append(Example(prompt, (*response, end) if row.complete else tuple(response)))
     if not examples:
         raise CopsdError(
             f"None of the {len(rows)} examples fits into sft.max_tokens = {config.max_tokens}; raise it.",

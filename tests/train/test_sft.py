@@ -82,6 +82,13 @@ def test_the_context_is_in_the_prompt_only_where_asked(tiny: ResolvedModel) -> N
     assert all(example.response[-1] in engine.eos_ids for example in told)
 
 
+def test_an_answer_that_was_cut_does_not_teach_where_to_end(tiny: ResolvedModel) -> None:
+    engine = prepared(tiny)[0].engine
+    whole = sft.build_examples(ROWS, engine, CONFIG)
+    cut = sft.build_examples([row.model_copy(update={"complete": False}) for row in ROWS], engine, CONFIG)
+    assert [example.response for example in cut] == [example.response[:-1] for example in whole]
+
+
 @pytest.mark.parametrize(
     ("family", "end"),
     [("chatml", "<|im_end|>"), ("llama3", "<|eot_id|>"), ("gemma", "<end_of_turn>"), ("mistral", "<eos>")],
