@@ -8,9 +8,6 @@ if TYPE_CHECKING:
     from copsd_bench.suites import TaskInfo
 
 
-_TASK_WIDTH = 22
-
-
 def list_all() -> None:
     """List tasks, suites, constitutions and judges, and which data is here now.
 
@@ -29,7 +26,7 @@ def list_all() -> None:
         size, licence, data = _data(info)
         tasks.add_row(f"{name}\n[dim]{info.title}[/]", size, info.metric, _judge(info), licence, data)
     console.print(tasks)
-    console.print("Gated sets need HF_TOKEN and their terms accepted.")
+    console.print("↓ is fetched when it is used; gated sets need HF_TOKEN and their terms accepted.")
     console.print(
         "All of lm-eval too: --task lm_eval/NAME, or lm_eval/NAME@N for N worked examples.\n", highlight=False
     )
@@ -60,9 +57,7 @@ def _table(title: str, *columns: str) -> "Table":
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column in ("Items", "Words")
-        table.add_column(
-            column, justify="right" if right else "left", overflow="fold", min_width=_TASK_WIDTH * (column == "Task")
-        )
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
     return table
 
 
@@ -81,9 +76,9 @@ def _data(info: "TaskInfo") -> tuple[str, str, str]:
     if all(found):
         state = ", ".join(sorted({each.source for each in found if each is not None}))
     elif pin.hub is not None and all(file.hub_file for file in pin.files.values()):
-        state = "fetch: hub, gated" if pin.hub.gated else "fetch: hub"
+        state = "↓ hub, gated" if pin.hub.gated else "↓ hub"
     else:
-        state = "fetch: GitHub"
+        state = "↓ GitHub"
     return f"{pin.size:,}" if pin.size else "?", pin.licence, state
 
 
