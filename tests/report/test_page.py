@@ -59,7 +59,7 @@ return [...document.querySelectorAll('.chart')].map(chart => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Page]:
-    """Chromium; where it is not installed the tests are skipped, but not in CI."""
+    """Chromium; where it is not installed the tests are skipped."""
     if programs() is None:
         pytest.skip(INSTALL)
     with chromium() as page:
