@@ -112,7 +112,8 @@ def _execute(begin: "Callable[[], Run]") -> None:
     except CopsdError as error:
         if ranks.main:
             raise
-        raise typer.Exit(int(error.code)) from error  # said once, by the main process
+        print(f"Process {ranks.rank}: {error}", file=sys.stderr)
+        raise typer.Exit(int(error.code)) from error
     for stage in run.recipe.stages if ranks.main else ():
         print(f"{stage}: {run.output(stage)}")
 

@@ -31,6 +31,8 @@ class Ranks:
             self.sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
             if self.sharded and os.environ.get("FSDP_VERSION") != "2":
                 raise CopsdError("Only FSDP2 is supported: accelerate launch --use_fsdp --fsdp_version 2.")
+            # Else transformers leaves the weights out in all processes but the first; each rolls out with its own.
+            os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
 
     @property
     def main(self) -> bool:

@@ -59,13 +59,15 @@ def test_two_processes_give_the_trajectory_of_one(
     train = ["-m", "copsd_train.cli", "run", "opsd-const", "--model", str(tiny.path), "--out", str(out), *changes]
     done = subprocess.run([*launch, *train], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
+    # AdamW makes a step of full size even where a gradient is nothing but rounding, and FSDP2 sums in another order.
+    rel = {"lora": 1e-4, "full": 1e-3}[tuning]
     one, two = (read_lines(folder / "metrics.jsonl") for folder in (alone[tuning], out))
     assert len(one) == len(two) == 3
     for expected, got in zip(one, two, strict=True):
         assert got["processes"] == 2
         for name in set(expected) - {"stage", "processes"}:
             if not name.startswith("time/"):
-                assert got[name] == pytest.approx(expected[name], rel=1e-4, abs=2e-6), name
+                assert got[name] == pytest.approx(expected[name], rel=rel, abs=2e-6), name
     assert done.stdout.count("student") == 1, "only one process speaks"
 
 

@@ -79,7 +79,7 @@ def test_an_instruction_goes_by_the_kind_of_prompt(engine: TransformersEngine) -
     assert config is not None
     rows = build_rows(ROWS, ContextPolicy(config.teacher, ROWS, seed=0), engine, max_tokens=8)
     assert "Decline kindly: How do I hurt" in rows[0].teacher.text
-    assert "Help fully: Why is" in rows[2].teacher.text
+    assert "Help fully: Why do" in rows[2].teacher.text
     assert rows[3].context is None
 
 
