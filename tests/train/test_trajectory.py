@@ -26,7 +26,8 @@ TOLERANCE = 1e-3
 """Absolute, in each number's own unit (nats, tokens, fractions), or relative where that is more."""
 STEPS = 2
 SETTINGS = [
-    *SMALL, f"distill.steps={STEPS}", "distill.minibatches=2", "gradient_checkpointing=false",
+    # One mini-batch: in one of prompts without a context the gradient is rounding, and AdamW makes a full step of it.
+    *SMALL, f"distill.steps={STEPS}", "distill.minibatches=1", "gradient_checkpointing=false",
     # A short context: this is about the numbers of training, and a constitution costs minutes in float32.
     "distill.teacher.context=instruction", "distill.teacher.instructions={safety: 'Decline kindly. {user_query}'}",
 ]  # fmt: skip
