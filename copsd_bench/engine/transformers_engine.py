@@ -61,7 +61,8 @@ class TransformersEngine:
         self.batch_size = batch_size or DEFAULT_BATCH.get(torch.device(device).type, 32)
         self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
         self.head = Head(self.model)
-        self.cache_use = cache_use(self.head)
+        with using(self.model, View()):  # the architecture decides; an adapter may only magnify rounding
+            self.cache_use = cache_use(self.head)
         self.turns = TURNS
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
