@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from copsd_bench.errors import CopsdError, unknown_name
+from copsd_bench.yaml_file import read_mapping
 
 
 class RunConfig(BaseModel):
@@ -81,7 +82,7 @@ def run_config(file: Path | None, overrides: dict[str, Any]) -> RunConfig:
     Raises:
         CopsdError: unreadable YAML, unknown key (with the nearest one), or a value out of range (which, and why).
     """
-    settings = _read(file) if file is not None else {}
+    settings = read_mapping(file, "Config", "suite: mini") if file is not None else {}
     settings |= {key: value for key, value in overrides.items() if value is not None and value not in ([], {})}
     for key in settings:
         if key not in RunConfig.model_fields:
@@ -93,20 +94,6 @@ def run_config(file: Path | None, overrides: dict[str, Any]) -> RunConfig:
         key = str(first["loc"][0])
         option = "--" + key.replace("_", "-")
         raise CopsdError(f"{option} {first['input']!r} is not valid: {first['msg'].lower()}.") from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CopsdError(f"Config file {file} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CopsdError(f"Config file {file} is not valid YAML: {str(error).splitlines()[0]}.") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise CopsdError(f"Config file {file} must be a mapping of settings, e.g. `suite: mini`.")
-    return settings
 
 
 def parse_pairs(option: str, pairs: list[str]) -> dict[str, Any]:

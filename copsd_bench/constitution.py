@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from copsd_bench.engine.context import SLOT, Context, Placement
-from copsd_bench.errors import CopsdError, unknown_name
+from copsd_bench.errors import CopsdError, first_problem, unknown_name
 
 
 class Route(BaseModel):
@@ -112,6 +112,5 @@ def load_constitution(name: str) -> Constitution:
     except yaml.YAMLError as error:
         raise CopsdError(f"Constitution file {path} is not valid YAML: {str(error).splitlines()[0]}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise CopsdError(f"Constitution file {path} is wrong at {where}: {first['msg']}.") from error
+        where, what = first_problem(error)
+        raise CopsdError(f"Constitution file {path} is wrong at {where}: {what}.") from error

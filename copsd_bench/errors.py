@@ -3,6 +3,10 @@
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 INTERRUPTED = "Interrupted; the same command continues where it stopped."
 
@@ -36,3 +40,9 @@ def unknown_name(kind: str, name: str, valid: Iterable[str], code: ExitCode = Ex
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(choices[:20])}."
     return CopsdError(f"Unknown {kind} {name!r}; {hint}", code)
+
+
+def first_problem(error: "ValidationError", whole: str = "the top level") -> tuple[str, str]:
+    """Where pydantic found the first problem (`whole` if in no field), and what it is, without a full stop."""
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]) or whole, first["msg"].removeprefix("Value error, ")

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
 
-LOCAL_ONLY = {"adapter", "revision", "engine", "engine_args", "dtype", "device", "batch_size", "trust_remote_code"}
-"""Settings that only a model loaded here can follow."""
 SERVER_NOTE = "answers of a server: its weights and chat template are known by the model's name only"
 
 

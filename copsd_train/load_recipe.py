@@ -10,7 +10,8 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from copsd_bench.errors import CopsdError, unknown_name
+from copsd_bench.errors import CopsdError, first_problem, unknown_name
+from copsd_bench.yaml_file import read_mapping
 from copsd_train.recipe import Recipe
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -35,7 +36,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), demo: bool = False) ->
     """
     raw = _raw(name)
     if demo:
-        small = _read(DEMO)
+        small = read_mapping(DEMO, "Recipe", "extends: copsd")
         raw = merged(raw, {key: value for key, value in small.items() if key in raw})
     for override in overrides:
         raw = merged(raw, _parsed(override))
@@ -52,10 +53,8 @@ def validated(raw: Mapping[str, Any], name: str) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise CopsdError(f"Recipe {name} is wrong at {where}: {reason}.") from error
+        where, what = first_problem(error)
+        raise CopsdError(f"Recipe {name} is wrong at {where}: {what}.") from error
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,21 +87,9 @@ def _raw(name: str) -> dict[str, Any]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if path.parent == RECIPES and not path.is_file():
         raise unknown_name("recipe", name, recipe_names())
-    raw = _read(path)
+    raw = read_mapping(path, "Recipe", "extends: copsd")
     parent = raw.pop("extends", None)
     return raw if parent is None else merged(_raw(str(parent)), raw)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CopsdError(f"Recipe file {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CopsdError(f"Recipe file {path} is not valid YAML: {str(error).splitlines()[0]}.") from error
-    if not isinstance(raw, dict):
-        raise CopsdError(f"Recipe file {path} must be a mapping, e.g. `extends: copsd`.")
-    return raw
 
 
 def _parsed(override: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from copsd_bench.errors import unknown_name
+from copsd_bench.errors import first_problem, unknown_name
 
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -51,9 +51,8 @@ def validate_rule(name: str, parameters: dict[str, Any]) -> None:
     try:
         _PARAMETERS[name].model_validate(parameters)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its parameters"
-        raise ValueError(f"instruction rule {name!r} is wrong at {where}: {first['msg']}") from error
+        where, what = first_problem(error, whole="its parameters")
+        raise ValueError(f"instruction rule {name!r} is wrong at {where}: {what}") from error
 
 
 def split_words(answer: str) -> list[str]:

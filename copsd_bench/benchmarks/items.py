@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.errors import CopsdError, ExitCode, first_problem
 from copsd_bench.records.schema import Group
 
 HARM_CATEGORIES = ("violence", "illegal-activity", "hate", "privacy", "self-harm", "deception")
@@ -95,7 +95,5 @@ def _parse(model: type[Model], line: str, source: str, number: int) -> Model:
     try:
         return model.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        what = first["msg"].removeprefix("Value error, ")
+        where, what = first_problem(error)
         raise CopsdError(f"{source} line {number} is wrong at {where}: {what}.", ExitCode.DATA) from error

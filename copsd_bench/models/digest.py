@@ -41,7 +41,6 @@ _TOKENIZER_FILES = (
     "preprocessor_config.json",
     "processor_config.json",
 )
-_OTHER_FORMATS = {".bin", ".pt", ".pth", ".ckpt", ".gguf"}
 _RACY_NS = 2_000_000_000  # a file changed this shortly before it was hashed may change again within one clock tick
 _ANNOUNCE_BYTES = 2_000_000_000
 

@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from copsd_bench.errors import CopsdError
+from copsd_bench.errors import CopsdError, first_problem
 from copsd_bench.records.schema import Strict
 
 Evidence = Literal["table", "text", "figure", "abstract", "readme", "digest", "computed"]
@@ -138,6 +138,5 @@ def read_reported(path: Path) -> Reported:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CopsdError(f"Reported figures {path} are not valid JSON ({error}); restore the file.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise CopsdError(f"Reported figures {path} are wrong at {where}: {first['msg']}; correct the file.") from error
+        where, what = first_problem(error)
+        raise CopsdError(f"Reported figures {path} are wrong at {where}: {what}; correct the file.") from error

@@ -8,7 +8,7 @@ from typing import Literal, Self, get_args
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from copsd_bench.errors import CopsdError
+from copsd_bench.errors import CopsdError, first_problem
 from copsd_bench.records.change import LEVELS, PANEL_CHANGES, ROW_SCORES
 from copsd_bench.records.schema import Strict
 
@@ -92,6 +92,5 @@ def load_rules(path: Path | None = None) -> Rules:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CopsdError(f"Rules file {where} is not valid YAML: {str(error).splitlines()[0]}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise CopsdError(f"Rules file {where} is wrong at {field}: {first['msg']}.") from error
+        field, what = first_problem(error)
+        raise CopsdError(f"Rules file {where} is wrong at {field}: {what}.") from error

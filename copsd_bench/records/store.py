@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.errors import CopsdError, ExitCode, first_problem
 from copsd_bench.records.schema import SCHEMA_VERSION, RunRecord
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -67,9 +67,8 @@ def read_record(path: Path) -> RunRecord:
     try:
         return RunRecord.model_validate(payload)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CopsdError(f"Record {path} is wrong at {where}: {first['msg']}; repeat the run.") from error
+        where, what = first_problem(error)
+        raise CopsdError(f"Record {path} is wrong at {where}: {what}; repeat the run.") from error
 
 
 def find_records(paths: Iterable[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from copsd_bench.constitution import constitution_names, load_constitution
-from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.errors import CopsdError, ExitCode, first_problem
 
 Kind = Literal["safety", "over_refusal", "general"]
 Route = Literal["refuse", "warn", "help"]
@@ -192,10 +192,8 @@ def _read(path: Path, model: type[Row]) -> list[Row]:
         try:
             row = model.model_validate(given, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise CopsdError(f"{path} line {line} is wrong at {field}: {reason}.", ExitCode.DATA) from error
+            field, what = first_problem(error)
+            raise CopsdError(f"{path} line {line} is wrong at {field}: {what}.", ExitCode.DATA) from error
         if row.id in rows:
             raise CopsdError(f"{path} line {line} is wrong at id: {row.id!r} occurs twice.", ExitCode.DATA)
         rows[row.id] = row

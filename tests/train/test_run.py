@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from copsd_bench.errors import CopsdError, ExitCode
@@ -21,7 +22,8 @@ from tests.train.conftest import PROMPTS, SMALL
 
 ROOT = Path(__file__).parents[2]
 TRAIN = [sys.executable, "-m", "copsd_train.cli"]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+# As many threads as the runs in this process: sums of floats depend on it.
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 @pytest.fixture(scope="module")

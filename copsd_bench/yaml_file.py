@@ -1,0 +1,32 @@
+"""Settings that users keep in YAML files."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from copsd_bench.errors import CopsdError
+
+
+def read_mapping(file: Path, kind: str, example: str) -> dict[str, Any]:
+    """A file's settings by name; none if it is empty.
+
+    Args:
+        file: YAML.
+        kind: what such a file is called, for messages.
+        example: a setting it may hold.
+
+    Raises:
+        CopsdError: it cannot be read, is not YAML, or is no mapping of names.
+    """
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CopsdError(f"{kind} file {file} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CopsdError(f"{kind} file {file} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise CopsdError(f"{kind} file {file} must be a mapping of settings, e.g. `{example}`.")
+    return settings
