@@ -5,7 +5,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -37,6 +37,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), demo: bool = False) ->
     raw = _raw(name)
     if demo:
         small = read_mapping(DEMO, "Recipe", "extends: copsd")
+        small["corpus"] = small.pop("corpora").get(raw.get("corpus", {}).get("kind"), {})
         raw = merged(raw, {key: value for key, value in small.items() if key in raw})
     for override in overrides:
         raw = merged(raw, _parsed(override))
@@ -122,7 +123,7 @@ def _check_keys(model: type[BaseModel], raw: Any, path: str = "") -> None:
     for key, value in raw.items():
         if key not in model.model_fields:
             raise _unknown_key(model, str(key), path)
-        if (section := _section(model.model_fields[key].annotation)) is not None:
+        if (section := _section(model.model_fields[key].annotation, value)) is not None:
             _check_keys(section, value, f"{path}{key}.")
 
 
@@ -139,10 +140,19 @@ def _unknown_key(model: type[BaseModel], key: str, path: str) -> CopsdError:
 def _all_keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield f"{path}{name}"
-        if (section := _section(field.annotation)) is not None:
+        for section in _sections(field.annotation):
             yield from _all_keys(section, f"{path}{name}.")
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+def _section(annotation: Any, value: Any) -> type[BaseModel] | None:
+    """The section that a value belongs to: of several, the one of its `kind`."""
+    sections = _sections(annotation)
+    if len(sections) > 1 and isinstance(value, Mapping):
+        sections = [s for s in sections if value.get("kind") in get_args(s.model_fields["kind"].annotation)]
+    return sections[0] if sections else None
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType, Annotated) else (annotation,)
+    found = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+    return found + [s for o in options if get_origin(o) in (Union, types.UnionType, Annotated) for s in _sections(o)]

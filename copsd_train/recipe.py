@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from copsd_train.corpora.cross_sft import CrossSftConfig
+from copsd_train.corpora.prompts import CorpusConfig
 from copsd_train.distill_recipe import Distill
 from copsd_train.recipe_parts import Checkpoints, Lora, MonitorSettings, Section, Sft
 
@@ -26,7 +27,7 @@ class Recipe(Section):
         gradient_checkpointing: recompute activations in the backward pass to save memory.
         prompts: files of PromptRow; none takes the packaged corpus.
         allow_overlap: train on prompts that a benchmark on this machine has too.
-        corpus: the Cross-SFT corpus (`corpora/cross_sft.py`), made of the recipe's prompts with its seed.
+        corpus: what sft is trained on, made of the recipe's prompts with its seed; `kind` says how (`corpora/`).
         sft, distill: the other stages; an absent one is skipped.
         monitor, checkpoints: see there.
         samples: rollouts of each step that go into samples.jsonl.
@@ -72,11 +73,11 @@ class Recipe(Section):
         return self
 
     @property
-    def prompt_config(self) -> CrossSftConfig:
+    def prompt_config(self) -> CorpusConfig:
         """Which prompts all stages use, and how the corpus is made of them."""
         files = [Path(name) for name in self.prompts]
         common = {"prompts": files, "seed": self.seed, "allow_overlap": self.allow_overlap}
-        return (self.corpus or CrossSftConfig()).model_copy(update=common)
+        return (self.corpus or CorpusConfig()).model_copy(update=common)
 
     @property
     def stages(self) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train import distill, sft
-from copsd_train.corpora.cross_sft import build_cross_sft, load_rows
+from copsd_train.corpora.builders import BUILDERS
+from copsd_train.corpora.prompts import load_rows
 from copsd_train.corpora.schema import read_sft, require_both_sides
 from copsd_train.generators import student_generator
 from copsd_train.monitor import Monitor
@@ -30,12 +31,13 @@ def execute(run: Run, ranks: Ranks) -> None:
 
 
 def build_corpus(run: Run, ranks: Ranks) -> None:
-    """Stage corpus: Cross-SFT examples from the recipe's prompts, written by one process."""
+    """Stage corpus: supervised examples from the recipe's prompts, written by one process."""
 
     def build() -> None:
         policy = Policy(run.base, run.recipe)
         engine, view = policy.side("base")
-        build_cross_sft(run.recipe.prompt_config, engine, run.output("corpus"), view, run.base.identity)
+        config = run.recipe.prompt_config
+        BUILDERS[type(config)](config, engine, run.output("corpus"), view, run.base.identity)
 
     ranks.main_first(build)
 

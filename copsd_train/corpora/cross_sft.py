@@ -5,30 +5,24 @@ base model's own answer, so that the teacher stays what the base is. Safety prom
 rewritten by the base model in its own style and chosen by length, so that only its substance is new.
 """
 
-import random
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from copsd_bench.cachedir import write_atomic
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.protocol import Engine, Sampling, View
-from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import JUDGES
 from copsd_train.corpora.answers import Answer, Answerer, EngineAnswerer, InspectAnswerer, Ledger, Question, stream
 from copsd_train.corpora.lengths import match_lengths
-from copsd_train.corpora.overlap import refuse_overlap
+from copsd_train.corpora.prompts import CorpusConfig, load_rows
 from copsd_train.corpora.schema import (
-    Kind,
     PromptRow,
     SftRow,
     constitution_of,
-    read_prompts,
     require_both_sides,
-    seed_prompts,
     write_rows,
 )
 from copsd_train.corpora.selection import FILE, labels, rewrite_faults, select
@@ -44,12 +38,10 @@ Write the answer again in your own words and your own style, in about {words} wo
 declines stays declined, what it warns of stays a warning, what it explains stays explained. Write the answer only."""
 
 
-class CrossSftConfig(BaseModel):
-    """Settings of the builder. The paper leaves those without a source here open.
+class CrossSftConfig(CorpusConfig):
+    """Settings of the builder. The paper (which draws 5,000 rows in all) leaves those without a source here open.
 
     Attributes:
-        prompts: files of prompts (`PromptRow`); none takes the corpora written for this project.
-        rows: at most this many rows of a kind, drawn evenly over categories and routes (the paper draws 5,000 in all).
         preserving: how the base model answers general and over-refusal prompts: `without_constitution` (Alg. 1) or
             `with_constitution` (App. B.1; such answers already have the contraction that a constitution brings).
         candidates: authors of answers to safety prompts, the most trusted first: `file` (the row's own reference),
@@ -62,13 +54,9 @@ class CrossSftConfig(BaseModel):
             changes nothing on average; below, they are narrower.
         rewrite_temperature: of rewrites.
         max_tokens: of any answer.
-        seed: of draws and random streams.
-        allow_overlap: train on evaluation items if asked to.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    prompts: list[Path] = []
-    rows: dict[Kind, int] = {}
+    kind: Literal["cross_sft"] = "cross_sft"
     preserving: Literal["without_constitution", "with_constitution"] = "without_constitution"
     candidates: list[str] = Field(default=["file"], min_length=1)
     judge: str = "refusal"
@@ -77,8 +65,6 @@ class CrossSftConfig(BaseModel):
     temperature: float = Field(default=1.0, ge=0)
     rewrite_temperature: float = Field(default=0.7, ge=0)
     max_tokens: int = Field(default=512, ge=1)
-    seed: int = 0
-    allow_overlap: bool = False
 
 
 def build_cross_sft(
@@ -111,40 +97,6 @@ def build_cross_sft(
     require_both_sides(corpus, f"The corpus {out}, after {summary.rejections()},")
     write_rows(out, corpus)
     return out
-
-
-def load_rows(config: CrossSftConfig) -> list[PromptRow]:
-    """The prompts that a configuration names, checked and drawn.
-
-    Raises:
-        CopsdError: a bad file, an id in two files, one side only, or an overlap with a benchmark.
-    """
-    if not config.prompts:
-        rows = seed_prompts()  # a test of this project holds them against every benchmark
-    else:
-        rows = [row for path in config.prompts for row in read_prompts(path)]
-        what = f"The corpus of {', '.join(map(str, config.prompts))}"
-        for name, count in Counter(row.id for row in rows).items():
-            if count > 1:
-                raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
-        require_both_sides(rows, what)
-        if not config.allow_overlap:
-            refuse_overlap([row.prompt for row in rows], what)
-    return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
-
-
-def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CrossSftConfig) -> list[PromptRow]:
-    """At most `config.rows[kind]` rows of a kind, as evenly over categories and routes as they allow."""
-    strata: dict[tuple[str, str | None], list[PromptRow]] = defaultdict(list)
-    for row in rows:
-        if row.kind == kind:
-            strata[row.category, row.route].append(row)
-    ranked = []
-    for name, members in sorted(strata.items(), key=str):
-        random.Random(f"{config.seed}:{name}").shuffle(members)
-        ranked += list(enumerate(members))
-    ranked.sort(key=lambda pair: pair[0])
-    return [row for _, row in ranked[: config.rows.get(kind, len(ranked))]]
 
 
 def _preserving_branch(

@@ -14,7 +14,8 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.corpora.answers import Answer, InspectAnswerer, Ledger, Question, stream
-from copsd_train.corpora.cross_sft import CrossSftConfig, build_cross_sft, load_rows
+from copsd_train.corpora.cross_sft import CrossSftConfig, build_cross_sft
+from copsd_train.corpora.prompts import load_rows
 from copsd_train.corpora.schema import PromptRow, SftRow, read_sft, seed_prompts
 from copsd_train.corpora.selection import declines, faults, rewrite_faults, route_faults, select
 

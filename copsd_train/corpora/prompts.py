@@ -1,0 +1,63 @@
+"""Which prompts a corpus is made of, and all stages of a recipe use."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train.corpora.overlap import refuse_overlap
+from copsd_train.corpora.schema import Kind, PromptRow, read_prompts, require_both_sides, seed_prompts
+
+
+class CorpusConfig(BaseModel):
+    """What every builder of a corpus needs to know; each adds its own `kind` and settings.
+
+    Attributes:
+        prompts: files of prompts (`PromptRow`); none takes the corpora written for this project.
+        rows: at most this many rows of a kind, drawn evenly over categories and routes.
+        seed: of draws and random streams.
+        allow_overlap: train on evaluation items if asked to.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    prompts: list[Path] = []
+    rows: dict[Kind, int] = {}
+    seed: int = 0
+    allow_overlap: bool = False
+
+
+def load_rows(config: CorpusConfig) -> list[PromptRow]:
+    """The prompts that a configuration names, checked and drawn.
+
+    Raises:
+        CopsdError: a bad file, an id in two files, one side only, or an overlap with a benchmark.
+    """
+    if not config.prompts:
+        rows = seed_prompts()  # a test of this project holds them against every benchmark
+    else:
+        rows = [row for path in config.prompts for row in read_prompts(path)]
+        what = f"The corpus of {', '.join(map(str, config.prompts))}"
+        for name, count in Counter(row.id for row in rows).items():
+            if count > 1:
+                raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
+        require_both_sides(rows, what)
+        if not config.allow_overlap:
+            refuse_overlap([row.prompt for row in rows], what)
+    return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
+
+
+def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CorpusConfig) -> list[PromptRow]:
+    """At most `config.rows[kind]` rows of a kind, as evenly over categories and routes as they allow."""
+    strata: dict[tuple[str, str | None], list[PromptRow]] = defaultdict(list)
+    for row in rows:
+        if row.kind == kind:
+            strata[row.category, row.route].append(row)
+    ranked = []
+    for name, members in sorted(strata.items(), key=str):
+        random.Random(f"{config.seed}:{name}").shuffle(members)
+        ranked += list(enumerate(members))
+    ranked.sort(key=lambda pair: pair[0])
+    return [row for _, row in ranked[: config.rows.get(kind, len(ranked))]]
