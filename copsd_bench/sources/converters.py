@@ -63,6 +63,50 @@ def math(record: Record) -> Record:
     return {key: record[key] for key in ("problem", "solution", "answer")}
 
 
+def vlsbench(record: Record) -> Record:
+    """Image names below the archive's folder; the safety reasons came in a later release."""
+    return {
+        **{key: record[key] for key in ("instruction_id", "instruction", "category", "sub_category", "source")},
+        "image": record["image_path"].removeprefix("imgs/"),
+    }
+
+
+def mathvista(record: Record) -> Record:
+    """A table's image is in another column than the file's name; its `precision` is a float, and may be missing."""
+    precision = record["precision"]
+    return {
+        **{key: record[key] for key in ("pid", "question", "choices", "unit", "answer", "question_type", "answer_type")},
+        "precision": None if precision is None else int(precision),
+        "metadata": {key: value for key, value in record["metadata"].items() if not key.startswith("img_")},
+        "image": record["decoded_image"] if "decoded_image" in record else record["image"].removeprefix("images/"),
+    }
+
+
+def mmvet(record: Record) -> Record:
+    """The authors' file has a list of capabilities, the hub's copy joins them by commas."""
+    capability = record["capability"]
+    named = capability.split(",") if isinstance(capability, str) else capability
+    return {
+        "question_id": record["question_id"],
+        "question": record["question"],
+        "answer": record["answer"],
+        "capability": sorted(name.strip() for name in named),
+        "image": record["imagename"] if "imagename" in record else record["image"],
+    }
+
+
+def gqa(record: Record) -> Record:
+    """What scoring needs; the authors' file and the hub's copy differ in the rest."""
+    kept = {key: record[key] for key in ("id", "question", "answer", "imageId")}
+    return {**kept, "structural": (record.get("types") or {}).get("structural") or "", "image": f"{record['imageId']}.jpg"}
+
+
+def spa_vl(record: Record) -> Record:
+    """Class names carry stray spaces."""
+    classes = {f"class{i}": " ".join(record[f"class{i}"].split()) for i in (1, 2, 3)}
+    return {"question": record["question"], **classes, "image": record["image"]}
+
+
 CONVERTERS: dict[str, Callable[[Record], Record]] = {
     "xstest": xstest,
     "ifeval": ifeval,
@@ -71,4 +115,9 @@ CONVERTERS: dict[str, Callable[[Record], Record]] = {
     "arc": arc,
     "truthfulqa": truthfulqa,
     "math": math,
+    "vlsbench": vlsbench,
+    "mathvista": mathvista,
+    "mmvet": mmvet,
+    "gqa": gqa,
+    "spa_vl": spa_vl,
 }

@@ -15,12 +15,14 @@ Record = dict[str, Any]
 _LONGEST_FIELD = 1 << 24  # characters; the csv module's default of 131,072 is too short for model answers
 
 
-def parse(data: bytes, name: str) -> list[Record]:
+def parse(data: bytes, name: str, records: str = "", keyed_by: str = "") -> list[Record]:
     """The records of a file, by its name's ending.
 
     Args:
         data: the file's content.
         name: path or file name, for the ending and for messages.
+        records: of a JSON object with several lists of records, the wanted list's name.
+        keyed_by: of a JSON object of records, the field that takes their keys.
 
     Raises:
         CopsdError: unknown ending, empty or malformed content (exit code DATA).
@@ -32,14 +34,15 @@ def parse(data: bytes, name: str) -> list[Record]:
     if not data.strip():
         raise CopsdError(f"{name} is empty; copy or download it again.", ExitCode.DATA)
     try:
-        records = _PARSERS[suffix](gzip.decompress(data) if stem != name else data)
+        content = gzip.decompress(data) if stem != name else data
+        found = _named(content, records, keyed_by) if records or keyed_by else _PARSERS[suffix](content)
     except (ValueError, csv.Error, EOFError, OSError, zlib.error) as error:
         raise CopsdError(
             f"{name} is not valid {suffix} ({error}); copy or download it again.", ExitCode.DATA
         ) from error
-    if not records or not all(isinstance(record, dict) for record in records):
+    if not found or not all(isinstance(record, dict) for record in found):
         raise CopsdError(f"{name} holds no records; copy or download it again.", ExitCode.DATA)
-    return records
+    return found
 
 
 def _csv(data: bytes, delimiter: str = ",") -> list[Record]:
@@ -66,6 +69,18 @@ def _json(data: bytes) -> list[Record]:
             raise ValueError("neither a list of records nor an object with one list of records")
         value = lists[0]
     return list(value)
+
+
+def _named(data: bytes, records: str, keyed_by: str) -> list[Record]:
+    """The records of a JSON object by name: a list in it, or its values."""
+    value = json.loads(data)
+    if not isinstance(value, dict) or (records and not isinstance(value.get(records), list)):
+        raise ValueError(f"no object with a list {records!r}" if records else "no object of records")
+    if records:
+        return list(value[records])
+    if not all(isinstance(record, dict) for record in value.values()):
+        raise ValueError("no object of records")
+    return [{keyed_by: key, **record} for key, record in value.items()]
 
 
 def _texts(value: Any, path: tuple[str, ...]) -> Iterator[Record]:

@@ -12,6 +12,10 @@ from copsd_bench.sources.converters import CONVERTERS
 from copsd_bench.sources.formats import parse
 from copsd_bench.sources.locate import Located, Source, locate
 from copsd_bench.sources.pins import Pin, SourceFile, pin_named
+from copsd_bench.sources.tables import file_sha256, table_records
+
+IMAGE = "image"
+"""Field of a converted record that names its image (see `sources/images.py`)."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,15 @@ def load_records(name: str | Pin, file: str = "test") -> Loaded:
     located = locate(pin, file)
     records: list[dict[str, Any]] = []
     digests = []
+    column = pin.images.column if pin.images is not None else ""
     for path in located.paths:
-        data = path.read_bytes()
-        digests.append(_verify(data, path, located, pinned))
-        records += parse(data, str(path))
+        if column and path.suffix == ".parquet":
+            digests.append(_verify(file_sha256(path), path, located, pinned))
+            records += table_records(path, column)
+        else:
+            data = path.read_bytes()
+            digests.append(_verify(hashlib.sha256(data).hexdigest(), path, located, pinned))
+            records += parse(data, str(path), pinned.records, pinned.keyed_by)
     if pinned.count and len(records) != pinned.count:
         raise CopsdError(
             f"{located.paths[0]} holds {len(records)} records, expected {pinned.count}; {_advice(located)}.",
@@ -96,7 +105,12 @@ def load_records(name: str | Pin, file: str = "test") -> Loaded:
         paths=located.paths,
         revision=located.revision,
         sha256=digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest(),
-        content_sha256=content_sha256(records),
+        # An image is recorded by its own sha256, sample by sample: where it lay is not content.
+        content_sha256=content_sha256(
+            [{key: value for key, value in record.items() if key != IMAGE} for record in records]
+            if pin.images is not None
+            else records
+        ),
         verified_by="sha256 and count" if located.sha256 else "revision and count" if pinned.count else "schema",
     )
 
@@ -126,14 +140,13 @@ def content_sha256(records: list[dict[str, Any]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _verify(data: bytes, path: Path, located: Located, pinned: SourceFile) -> str:
-    found = hashlib.sha256(data).hexdigest()
+def _verify(found: str, path: Path, located: Located, pinned: SourceFile) -> str:
     if not located.sha256 or found == located.sha256:
         return found
-    if not data:
+    if not (size := path.stat().st_size):
         state = "is empty"
-    elif len(data) != pinned.bytes:
-        state = f"was altered or cut: {len(data):,} bytes, expected {pinned.bytes:,}"
+    elif size != pinned.bytes:
+        state = f"was altered or cut: {size:,} bytes, expected {pinned.bytes:,}"
     else:
         state = "was altered"
     raise CopsdError(

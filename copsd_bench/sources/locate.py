@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from copsd_bench.cachedir import cache_dir, require_space, write_atomic
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.sources.pins import Pin, SourceFile
+from copsd_bench.sources.pins import HubRepo, Pin, SourceFile
 
 Source = Literal["mirror", "hub cache", "hub", "download cache", "github"]
 
@@ -49,8 +49,8 @@ def local(pin: Pin, file: SourceFile) -> Located | None:
 
 def _local(pin: Pin, file: SourceFile) -> Iterator[Located]:
     mirror = mirror_dir()
-    if mirror is not None and (mirror / file.mirror).is_file():
-        yield Located("mirror", (mirror / file.mirror,), file.commit, file.sha256)
+    if mirror is not None and (paths := tuple(sorted(mirror.glob(file.mirror)))):
+        yield Located("mirror", paths, file.commit, file.sha256)
     if pin.hub is not None and file.hub_file:
         from copsd_bench.hub import cached_snapshot
 
@@ -115,14 +115,31 @@ def online(pin: Pin, file: SourceFile) -> Source | None:
 def _from_hub(pin: Pin, file: SourceFile) -> Located | None:
     if pin.hub is None or not file.hub_file:
         return None
+    folder, paths = hub_files(pin.hub, [file.hub_file])
+    # A snapshot's folder is named by its commit: for a pin on `main` it tells which one this is.
+    return Located("hub", tuple(paths), folder.name, file.hub_sha256)
+
+
+def hub_files(hub: HubRepo, patterns: list[str]) -> tuple[Path, list[Path]]:
+    """Files of a hub repository, or of the one it moved to, and the folder they are in.
+
+    Raises:
+        CopsdError: neither has them, or can be reached.
+    """
     from copsd_bench.hub import snapshot
 
-    folder = snapshot(pin.hub.repo, kind="dataset", revision=pin.hub.revision, allow=[file.hub_file])
-    paths = tuple(sorted(folder.glob(file.hub_file)))
-    if not paths:
-        raise CopsdError(f"the hub's {pin.hub.repo} has no {file.hub_file}", ExitCode.DATA)
-    # A snapshot's folder is named by its commit: for a pin on `main` it tells which one this is.
-    return Located("hub", paths, folder.name, file.hub_sha256)
+    try:
+        folder = snapshot(hub.repo, kind="dataset", revision=hub.revision, allow=patterns)
+        if paths := sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+            return folder, paths
+        raise CopsdError(f"the hub's {hub.repo} has no {' or '.join(patterns)}", ExitCode.DATA)
+    except CopsdError as error:
+        if not hub.moved_to or error.code == ExitCode.DISK:
+            raise
+        try:
+            return hub_files(HubRepo(repo=hub.moved_to, revision="main"), patterns)
+        except CopsdError:
+            raise error from None
 
 
 def _from_github(pin: Pin, file: SourceFile) -> Located | None:
