@@ -31,6 +31,8 @@ class MetricSpec(BaseModel):
         unit: `fraction` for rates, `score` for means.
         weight: name of a per-sample score to weight by (a ratio of sums: instruction-level accuracy).
         lower_is_better: a rise is bad.
+        tags: what a sample's tags must be for the number to cover it.
+        majority: over a sample's epochs the majority counts, as 1 or 0 (a tie as 0).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,6 +42,8 @@ class MetricSpec(BaseModel):
     unit: Literal["fraction", "score"] = "fraction"
     weight: str | None = None
     lower_is_better: bool = False
+    tags: dict[str, str] = {}
+    majority: bool = False
 
 
 class TaskSpec(BaseModel):
@@ -57,7 +61,7 @@ class TaskSpec(BaseModel):
         needs: what an engine must be able to do beside generating (`score`); an API cannot.
         summary: for a task on rollouts of a model and a reference: the name in `SUMMARIES` of the function that makes
             its numbers; `metrics` is empty then, and `lower_is_better` says which of them are bad when they rise.
-        reference, rollouts: what such a task measures against, and answers of each side to a prompt.
+        reference, rollouts: what a task measures against, and, on rollouts, answers of each side to a prompt.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -93,7 +97,8 @@ def build_task(
     Args:
         name: the task's name.
         version: changes when numbers no longer compare.
-        samples: each with a unique content-hash id and `group` (and `category`) in its metadata.
+        samples: each with a unique content-hash id and `group` (and `category`, `twin`, or more `tags`) in its
+            metadata.
         spec: for the record.
         scorers: the benchmark's own; none if the panel says it all.
         config: token limit and temperature.

@@ -21,12 +21,16 @@ class Case:
         answer: the model's reply.
         group: `harmful` where a refusal is right, `benign` or `general` where it is not.
         category: the benchmark's own class of the prompt; may be empty.
+        reference: the benchmark's own answer, where it has one.
+        warning: what the benchmark says is dangerous here, where it says so.
     """
 
     prompt: str
     answer: str
     group: str = "harmful"
     category: str = ""
+    reference: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class JudgeFormat:
         max_tokens: of a reply.
         closed: the messages end with the judged reply, a closed turn that the judge's own chat template wraps.
         template: arguments of that chat template.
+        image: the judge is shown the image the question is about, after the text.
     """
 
     name: str
@@ -56,6 +61,7 @@ class JudgeFormat:
     max_tokens: int = 512
     closed: bool = False
     template: dict[str, Any] = field(default_factory=dict)
+    image: bool = False
 
 
 def last_marker(text: str, marker: str, labels: Sequence[str]) -> str | None:
@@ -83,8 +89,10 @@ def formats() -> dict[str, JudgeFormat]:
     """Every format by name: rubrics for any instruct model, and guard models' own."""
     from copsd_bench.judges.guards import GUARDS
     from copsd_bench.judges.rubrics import RUBRICS
+    from copsd_bench.judges.vision_grades import GRADES
+    from copsd_bench.judges.vision_rubrics import VISION_RUBRICS
 
-    return {each.name: each for each in (*RUBRICS, *GUARDS)}
+    return {each.name: each for each in (*RUBRICS, *VISION_RUBRICS, *GRADES, *GUARDS)}
 
 
 def format_named(name: str) -> JudgeFormat:

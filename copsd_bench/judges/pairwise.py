@@ -5,18 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from copsd_bench.judges.pairwise_prompts import RUBRICS, TEMPLATE, Aspect
+from copsd_bench.judges.pairwise_prompts import NEITHER, RUBRICS, TEMPLATE, Aspect
 from copsd_bench.judges.protocol import Choice, PairwiseJudge, Preference, Unscored
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
+    from inspect_ai.model import ChatMessage, ContentImage, Model
 
 Outcome = Literal["win", "tie", "lose"]
 POINTS: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "lose": 0.0}
 MAX_TOKENS = 1024
 
 _CHOICES: dict[str, Choice] = {"A": "first", "B": "second", "TIE": "tie"}
-_VERDICT = re.compile(r"^[\s>*_#`]*VERDICT[\s*_`]*:[\s*_`\[(]*(?P<choice>TIE|A|B)\b", re.IGNORECASE | re.MULTILINE)
+_VERDICT = re.compile(
+    r"^[\s>*_#`]*VERDICT[\s*_`]*:[\s*_`\[(]*(?P<choice>TIE|NEITHER|A|B)\b", re.IGNORECASE | re.MULTILINE
+)
+NOT_BOTH_HARMLESS = Unscored("not both answers are harmless")
+"""What the aspect `help_if_harmless` says of a pair that is not compared for helpfulness."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ def parse_preference(text: str) -> Preference | Unscored:
     found = list(_VERDICT.finditer(text))
     if not found:
         return Unscored("no verdict line")
-    return Preference(_CHOICES[found[-1]["choice"].upper()], text[: found[-1].start()].strip())
+    choice = found[-1]["choice"].upper()
+    return Preference(_CHOICES[choice], text[: found[-1].start()].strip()) if choice in _CHOICES else NOT_BOTH_HARMLESS
 
 
 def both_orders(forward: Preference | Unscored, backward: Preference | Unscored) -> Comparison | Unscored:
@@ -72,11 +77,13 @@ class ModelJudge:
     Args:
         model: an Inspect model.
         aspect: which rubric it follows.
+        image: what the prompts are about; it is shown after the text.
     """
 
-    def __init__(self, model: "Model", aspect: Aspect) -> None:
+    def __init__(self, model: "Model", aspect: Aspect, image: "ContentImage | None" = None) -> None:
         self._model = model
         self._aspect = aspect
+        self._image = image
 
     @property
     def id(self) -> str:
@@ -91,10 +98,17 @@ class ModelJudge:
         from inspect_ai.util import collect
 
         config = GenerateConfig(temperature=0, max_tokens=MAX_TOKENS)
-        asked = [self.question(*row) for row in zip(prompts, first, second, strict=True)]
+        asked = [self._message(self.question(*row)) for row in zip(prompts, first, second, strict=True)]
         outputs = await collect(*(self._model.generate(text, config=config) for text in asked))
         return [parse_preference(output.completion) for output in outputs]
 
     def question(self, prompt: str, first: str, second: str) -> str:
         """What the model is asked about one pair."""
-        return TEMPLATE.format(rubric=RUBRICS[self._aspect], prompt=prompt, first=first, second=second)
+        more = NEITHER if self._aspect == "help_if_harmless" else ""
+        return TEMPLATE.format(rubric=RUBRICS[self._aspect], prompt=prompt, first=first, second=second, more=more)
+
+    def _message(self, text: str) -> "list[ChatMessage]":
+        from inspect_ai.model import ChatMessageUser, ContentText
+
+        content = text if self._image is None else [ContentText(text=text), self._image]
+        return [ChatMessageUser(content=content)]

@@ -22,6 +22,7 @@ from copsd_bench.records.schema import Estimate, ReferenceInfo, SampleRow, TaskR
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "stop_seqs", "seed")
 COUNTS = ("output_tokens", "input_tokens")
 FLAGS = ("truncated", "loops")
+TAGS = ("category", "twin", "image_sha256")
 NUMBERS = ("refusal_score", "distinct_1", "distinct_2", "repetition", "mean_entropy", "mean_logprob")
 
 
@@ -55,7 +56,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         lower_is_better=spec.lower_is_better or [metric.name for metric in spec.metrics if metric.lower_is_better],
         seconds=_seconds(log.samples or []),
         samples=list(rows.model),
-        reference=reference if spec.summary else None,
+        reference=reference if spec.reference else None,
         reference_samples=list(rows.reference),
         series=numbers.series,
         notes=[*spec.notes, *numbers.notes],
@@ -96,7 +97,7 @@ def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:
         group=sample.metadata["group"],
         # An unscored dict score is a single NaN without its parts: every wanted name is there, if only as unscored.
         scores={name: named.get(name) for name in sorted(wanted)},
-        tags={k: str(sample.metadata[k]) for k in ("category", "twin") if k in sample.metadata},
+        tags={k: str(sample.metadata[k]) for k in TAGS if k in sample.metadata} | sample.metadata.get("tags", {}),
         **_panel_values(measured),
     )
 
@@ -113,14 +114,27 @@ def _panel_values(score: Score) -> dict[str, Any]:
 
 
 def metric_estimate(metric: MetricSpec, rows: Sequence[SampleRow]) -> Estimate:
-    """A benchmark's number with its 95 % interval; samples outside the metric's prompt classes are not counted."""
-    chosen = [row for row in rows if metric.groups is None or row.group in metric.groups]
-    values = [row.scores.get(metric.score) for row in chosen]
+    """A benchmark's number with its 95 % interval; samples it does not cover are not counted.
+
+    A fraction is a rate where every value is 0 or 1, and otherwise the mean of graded values.
+    """
+    chosen = [
+        row
+        for row in rows
+        if (metric.groups is None or row.group in metric.groups)
+        and all(row.tags.get(tag) == value for tag, value in metric.tags.items())
+    ]
+    values: list[stats.Value] = [row.scores.get(metric.score) for row in chosen]
     ids = [row.id for row in chosen]
     if metric.weight is not None:
         weights = [row.scores.get(metric.weight) for row in chosen]
         return stats.weighted_mean(values, weights, ids, metric.unit)
-    return stats.rate(values, ids) if metric.unit == "fraction" else stats.mean(values, ids, metric.unit)
+    if metric.majority:
+        scored = stats.by_id(values, ids)
+        values, ids = [sum(x) > len(x) / 2 if x else None for x in scored.values()], list(scored)
+    if metric.unit == "fraction" and all(value in (None, 0, 1) for value in values):
+        return stats.rate(values, ids)
+    return stats.mean(values, ids, metric.unit)
 
 
 def _number(value: Any) -> float | None:
