@@ -26,12 +26,14 @@ class RunConfig(BaseModel):
         trust_remote_code: run model code that comes with the weights.
         suite, task, prompts: what to run; nothing means the suite `mini`. With tasks of the suite `collapse`, `prompts`
             takes the place of their own.
-        reference, rollouts: what the suite `collapse` measures against, and answers of each side to a prompt.
+        reference, rollouts: what the suite `collapse` measures against (and the win rates of the suite `copsd`), and
+            answers of each side to a prompt.
         embedding_model: encoder whose distances `diversity_collapse` adds.
         limit: items of each task, balanced over its strata.
         constitution, placement: context the model sees, and where.
         judge: offline judge by name, an Inspect model as grader, or `FORMAT:MODEL`.
         attack: how harmful requests are changed: `prefill`, `persona`, or a file of templates or of changed requests.
+        profile: how the suite `copsd` asks and scores: as the paper's code, or as the benchmarks' authors.
         unsafe_local_exec: run the model's code on this machine where a task needs it and there is no sandbox.
         seed, epochs: random streams, answers per item.
         max_tokens, temperature, top_p: override the tasks' own.
@@ -62,6 +64,7 @@ class RunConfig(BaseModel):
     placement: Literal["user", "system"] | None = None
     judge: str | None = None
     attack: str | None = None
+    profile: Literal["copsd", "official"] | None = None
     unsafe_local_exec: bool = False
     seed: int = 0
     epochs: int = Field(default=1, ge=1)

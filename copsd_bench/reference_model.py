@@ -35,19 +35,19 @@ class FoundReference:
     shared: bool
 
 
-def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
-    """Whether some of the tasks measure against a reference.
+def check_task_options(config: RunConfig, names: Sequence[str]) -> bool:
+    """Whether some of the tasks measure rollouts of the model against a reference's.
 
     Raises:
-        CopsdError: they do and `--reference` is missing, or `--epochs` is given; or none does, and an option of theirs
-            is given.
+        CopsdError: they do and `--reference` is missing, or `--epochs` is given; or an option is given that no task
+            takes.
     """
     measured = [name for name in names if task_info(name).reference]
     taken = {option for name in names for option in task_info(name).options}
-    for option in ("reference", "rollouts", "embedding_model"):
+    for option in ("reference", "rollouts", "embedding_model", "profile"):
         if getattr(config, option) is not None and option not in taken:
             flag, tasks = f"--{option.replace('_', '-')}", ", ".join(n for n, i in TASKS.items() if option in i.options)
-            raise CopsdError(f"{flag} is for tasks of the suite collapse ({tasks}); none of them is to be run.")
+            raise CopsdError(f"{flag} is for some tasks only ({tasks}); none of them is to be run.")
     if not measured:
         return False
     if config.reference is None:
@@ -63,12 +63,17 @@ def check_rollout_options(config: RunConfig, names: Sequence[str]) -> bool:
     return True
 
 
-def rollout_arguments(config: RunConfig, name: str) -> dict[str, Any]:
-    """Arguments of a task beside those of every task: none but for the tasks of the suite `collapse`."""
-    if not task_info(name).reference:
-        return {}
-    given = config.model_dump(mode="json", include={*task_info(name).options, *SAMPLING, "prompts"})
-    return {"cached": True} | {option: value for option, value in given.items() if value is not None}
+def task_arguments(config: RunConfig, name: str) -> dict[str, Any]:
+    """Arguments of a task beside those of every task: the options it takes; the sampling, where two models answer."""
+    info = task_info(name)
+    wanted = set(info.options)
+    if info.reference:
+        wanted |= {*SAMPLING, "prompts"}
+    elif "reference" in info.options:
+        wanted |= {"max_tokens", "temperature"}
+    given = config.model_dump(mode="json", include=wanted)
+    arguments = {option: value for option, value in given.items() if value is not None}
+    return {"cached": True, **arguments} if info.reference else arguments
 
 
 def find_reference(config: RunConfig, spec: EngineSpec | None, model: ModelInfo, mode: str) -> FoundReference:

@@ -21,10 +21,10 @@ from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, ReferenceInfo, RunRecord
 from copsd_bench.reference_model import (
     FoundReference,
-    check_rollout_options,
+    check_task_options,
     find_reference,
     left_out,
-    rollout_arguments,
+    task_arguments,
 )
 from copsd_bench.suites import make_task, tasks_of
 from copsd_bench.tested_model import check_judge, connections, find_model, inspect_models
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
 
+LOGGED_IMAGES = 500
+"""Items of a run up to which its logs hold their images, to be looked at."""
 SERVER_NOTE = "answers of a server: its weights and chat template are known by the model's name only"
 
 
@@ -87,11 +89,11 @@ def plan(config: RunConfig) -> Plan:
         raise CopsdError("--placement needs a --constitution to place.")
     constitution = constitution_info(_mode(config))
     check_judge(config, names)
-    measured = check_rollout_options(config, names)
+    measured = check_task_options(config, names)
     judge = judge_argument(config.judge)
     common: dict[str, Any] = {"constitution": _mode(config), "seed": config.seed}
     tasks = [
-        make_task(name, judge, config.unsafe_local_exec, **common, **rollout_arguments(config, name)) for name in names
+        make_task(name, judge, config.unsafe_local_exec, **common, **task_arguments(config, name)) for name in names
     ]
     if config.attack is not None:
         from copsd_bench.benchmarks.attack import attacked
@@ -106,7 +108,7 @@ def plan(config: RunConfig) -> Plan:
     if spec is not None:
         _check_token_limit(config, tasks, spec)
     notes = [SERVER_NOTE] if model.engine == "server" else []
-    reference = find_reference(config, spec, model, _mode(config)) if measured else None
+    reference = find_reference(config, spec, model, _mode(config)) if config.reference is not None else None
     if reference is not None:
         unfit = left_out([task.name for task in tasks], config, spec, model, reference)
         tasks = [task for task in tasks if task.name not in unfit]
@@ -149,6 +151,8 @@ def execute(planned: Plan, command: list[str]) -> RunRecord:
             continue_on_fail=True,
             log_buffer=None if model is None else 1,
             log_realtime=False,
+            # With its images the log of a whole set would be as large as the set.
+            log_images=_items(planned) <= LOGGED_IMAGES,
             log_dir_allow_dirty=True,
             max_tasks=1,
             max_connections=connections(planned, model),
@@ -208,6 +212,11 @@ def _earlier_record(planned: Plan, headers: "list[EvalLog]") -> RunRecord | None
         return None
     finished = max(datetime.fromisoformat(header.stats.completed_at) for header in headers)
     return earlier if earlier.run_id == planned.identity and finished <= earlier.created else None
+
+
+def _items(planned: Plan) -> int:
+    """Items that are answered, over all tasks."""
+    return sum(min(len(task.dataset), planned.config.limit or len(task.dataset)) for task in planned.tasks)
 
 
 def _mode(config: RunConfig) -> str:

@@ -26,6 +26,9 @@ class TaskInfo:
         reference: it measures the model against a reference, on rollouts.
         options: further settings of a run that it takes.
         white_box: it needs the token distributions of both, from the engine `transformers`.
+        images: every question is about an image.
+        answer_tokens: token limit of an answer, where a dry run is to know it before the data is here.
+        judge_calls: calls of each judging model for an item.
     """
 
     module: str
@@ -38,11 +41,20 @@ class TaskInfo:
     reference: bool = False
     options: tuple[str, ...] = ()
     white_box: bool = False
+    images: bool = False
+    answer_tokens: int = 0
+    judge_calls: int = 0
 
 
 GRADED = ("refusal", "grader", "format")
 """Judges of a task: the offline one, its own rubric by a model, or any other format by a model."""
 _OWN = ("refusal", "grader")
+_SEVERAL = ("grader", "several")
+"""Judges of a task that is graded by its own rule, by one model or the mean of several."""
+
+
+PAIRWISE = ("reference",)
+"""Options of tasks that compare answers with a reference's where one is given."""
 
 
 def _safety(name: str, title: str, metric: str = "refused/harmful") -> TaskInfo:
@@ -56,6 +68,15 @@ def _general(name: str, title: str, metric: str = "accuracy", runs_code: bool = 
 def _collapse(name: str, title: str, metric: str, options: tuple[str, ...] = (), **more: Any) -> TaskInfo:
     options = ("reference", "rollouts", *options)
     return TaskInfo(f"collapse.{name}", title, "both", metric, reference=True, options=options, **more)
+
+
+def _vision(name: str, title: str, kind: str, metric: str, tokens: int, calls: int = 0, **more: Any) -> TaskInfo:
+    judges = more.pop("judges", GRADED if kind == "safety" else _SEVERAL if calls else ())
+    options = ("profile", *more.pop("options", ()))
+    return TaskInfo(
+        f"vision.{name}", title, kind, metric, more.pop("pin", name), judges, options=options, images=True,
+        answer_tokens=tokens, judge_calls=calls, **more,
+    )  # fmt: skip
 
 
 TASKS: dict[str, TaskInfo] = {
@@ -114,6 +135,41 @@ TASKS: dict[str, TaskInfo] = {
     "pairwise_harmless": _collapse(
         "pairwise_harmless", "harmlessness against the reference", "win_rate", judges=("grader",)
     ),
+    "beavertails_v": _vision(
+        "beavertails_v",
+        "harmlessness and help against the untuned model, 20 categories of harm",
+        "safety",
+        "refused/harmful",
+        512,
+        2,
+        judges=_OWN,
+        options=PAIRWISE,
+    ),
+    "spa_vl": _vision(
+        "spa_vl",
+        "harmlessness and help against the untuned model, six domains of harm",
+        "safety",
+        "refused/harmful",
+        512,
+        2,
+        judges=_OWN,
+        options=PAIRWISE,
+    ),
+    "vlguard": _vision(
+        "vlguard", "safety on unsafe images and requests, compliance with safe ones", "safety", "appropriate", 512, 1
+    ),
+    "siuo": _vision("siuo", "image and question that are dangerous together", "safety", "refused/harmful", 512, 2),
+    "mssbench": _vision("mssbench", "questions the shown situation makes unsafe", "safety", "refused/harmful", 512, 2),
+    "vlsbench": _vision("vlsbench", "harm that only the image gives away", "safety", "refused/harmful", 512, 1),
+    "mathvista": _vision("mathvista", "mathematics in figures", "general", "accuracy.copsd", 16384, 1),
+    "llava_wilder": _vision("llava_wilder", "real users' questions, rated", "general", "ratio.copsd", 4096, 1),
+    "mmvet": _vision("mmvet", "questions that need several capabilities", "general", "score.copsd", 1024, 1),
+    "scienceqa": _vision("scienceqa", "school science with images, by letter", "general", "accuracy.copsd", 16),
+    "vqav2": _vision("vqav2", "short answers about photographs", "general", "accuracy.copsd", 16),
+    "gqa": _vision("gqa", "questions of several steps about photographs", "general", "accuracy.copsd", 16),
+    "mss_embodied": _vision(
+        "mss_embodied", "household instructions the scene makes unsafe", "safety", "refused/harmful", 512, 2
+    ),
 }
 """Tasks with a name. `prompts` is built from a user's file and therefore not among them."""
 
@@ -122,6 +178,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     "text": (
         *("harmbench", "strongreject", "jailbreakbench", "do_not_answer", "xstest", "coconot"),
         *("gsm8k", "math500", "mmlu", "bbh", "ifeval", "humaneval"),
+    ),
+    "copsd": (
+        *("beavertails_v", "spa_vl", "vlguard", "siuo", "mssbench", "vlsbench"),
+        *("mathvista", "llava_wilder", "mmvet", "scienceqa", "vqav2", "gqa"),
     ),
     "safesteer": (
         *("advbench", "pku_saferlhf", "harmbench", "jailbreakbench", "sorry_bench", "harmfulqa", "alert"),
@@ -179,12 +239,20 @@ def make_task(name: str, judge: str | None = None, unsafe_local_exec: bool = Fal
         from copsd_bench.benchmarks.execution import where_to_run
 
         arguments["sandbox"] = where_to_run(unsafe_local_exec)
-    if judge is not None and info.judges:
-        if judge not in info.judges and (judge in _OWN or "format" not in info.judges):
-            raise CopsdError(f"Task {name} takes the judges {', '.join(info.judges)}, not {judge!r}.")
+    if judge is not None and info.judges and not (judge == "refusal" and "several" in info.judges):
+        _check_judge(name, judge, info.judges)
         arguments["judge"] = judge
     built: Task = getattr(module, info.module.rpartition(".")[2])(**arguments)
     return built
+
+
+def _check_judge(name: str, judge: str, judges: tuple[str, ...]) -> None:
+    """Refuse what a task does not take for a judge: one of `judges`, another format, or several of them."""
+    parts = judge.split(",")
+    several = len(parts) > 1 and not {"format", "several"} & set(judges)
+    if several or any(part not in judges and (part in _OWN or "format" not in judges) for part in parts):
+        taken = ", ".join(each for each in judges if each != "several")
+        raise CopsdError(f"Task {name} takes the judges {taken}, not {judge!r}.")
 
 
 def _bridged(name: str, **arguments: Any) -> "Task":

@@ -69,8 +69,8 @@ def run(
     reference: Annotated[
         str | None,
         typer.Option(
-            help="What `--suite collapse` measures against: `base` (no adapter, no constitution), `self` (another "
-            "seed), `constitution:NAME`, or a model.",
+            help="What `--suite collapse` measures against, and the win rates of `--suite copsd`: `base` (no adapter, "
+            "no constitution), `self` (another seed), `constitution:NAME`, or a model.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -99,6 +99,14 @@ def run(
             help="`refusal` (offline, the default); a model that grades by each task's rubric (`openai/...`, "
             "`copsd/...`); or `FORMAT:MODEL`, e.g. `llama-guard-3:copsd/meta-llama/Llama-Guard-3-8B`. Several, joined "
             "by commas, are compared (Krippendorff's alpha).",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="How `--suite copsd` asks and scores: `copsd` (the paper's code, the default) or `official` (the "
+            "benchmarks' authors).",
             rich_help_panel=_HOW,
         ),
     ] = None,

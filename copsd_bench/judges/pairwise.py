@@ -110,5 +110,6 @@ class ModelJudge:
     def _message(self, text: str) -> "list[ChatMessage]":
         from inspect_ai.model import ChatMessageUser, ContentText
 
-        content = text if self._image is None else [ContentText(text=text), self._image]
-        return [ChatMessageUser(content=content)]
+        if self._image is None:
+            return [ChatMessageUser(content=text)]
+        return [ChatMessageUser(content=[ContentText(text=text), self._image])]

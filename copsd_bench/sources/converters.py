@@ -75,7 +75,9 @@ def mathvista(record: Record) -> Record:
     """A table's image is in another column than the file's name; its `precision` is a float, and may be missing."""
     precision = record["precision"]
     return {
-        **{key: record[key] for key in ("pid", "question", "choices", "unit", "answer", "question_type", "answer_type")},
+        **{
+            key: record[key] for key in ("pid", "question", "choices", "unit", "answer", "question_type", "answer_type")
+        },
         "precision": None if precision is None else int(precision),
         "metadata": {key: value for key, value in record["metadata"].items() if not key.startswith("img_")},
         "image": record["decoded_image"] if "decoded_image" in record else record["image"].removeprefix("images/"),
@@ -98,7 +100,10 @@ def mmvet(record: Record) -> Record:
 def gqa(record: Record) -> Record:
     """What scoring needs; the authors' file and the hub's copy differ in the rest."""
     kept = {key: record[key] for key in ("id", "question", "answer", "imageId")}
-    return {**kept, "structural": (record.get("types") or {}).get("structural") or "", "image": f"{record['imageId']}.jpg"}
+    return {
+        **kept,
+        "structural": (record.get("types") or {}).get("structural") or "",
+    }
 
 
 def spa_vl(record: Record) -> Record:

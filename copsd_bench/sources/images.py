@@ -3,6 +3,7 @@
 A missing or undecodable image is an error; a question is never asked without its image.
 """
 
+import base64
 import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -20,16 +21,26 @@ from copsd_bench.sources.tables import SEPARATOR, file_sha256, image_cells, tabl
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp"}
+MIME_TYPES = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}
 """By Pillow's name of a format. An MPO is a JPEG with further pictures behind it."""
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """A decodable image: where it is (with the suffix of its format), and the sha256 of its bytes."""
+class ImageBytes:
+    """A decodable image: its bytes as they were found, and their format, which a file's name need not tell."""
 
-    path: Path
-    sha256: str
+    content: bytes
+    form: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def data_uri(self) -> str:
+        """The image as models take it."""
+        return f"data:image/{MIME_TYPES[self.form]};base64,{base64.b64encode(self.content).decode()}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Images:
         folder: where single files are; None if they are in tables.
         tables: parquet files by the name their images begin with.
         column: theirs.
-        cache: folder for images taken out of tables, or copied under the right suffix.
+        cache: folder for images taken out of tables.
     """
 
     benchmark: str
@@ -66,7 +77,7 @@ class Images:
                 ExitCode.DATA,
             )
 
-    def open(self, name: str) -> ImageFile:
+    def open(self, name: str) -> ImageBytes:
         """An image, decoded once to be sure.
 
         Raises:
@@ -74,19 +85,13 @@ class Images:
         """
         path = self._in_folder(name) if self.folder is not None else self._in_table(name)
         content = path.read_bytes()
-        form = decoded(content, f"{self.benchmark}: image {name}").format or ""
-        sha256 = hashlib.sha256(content).hexdigest()
-        suffix = SUFFIXES.get(form)
-        if suffix is None:
+        form = decoded(content, f"{self.benchmark}: image {name}").format or "unknown"
+        if form not in MIME_TYPES:
             raise CopsdError(
-                f"{self.benchmark}: image {name} has the format {form or 'unknown'}; convert it to png.", ExitCode.DATA
+                f"{self.benchmark}: image {name} has the format {form}, which models do not take; convert it to png.",
+                ExitCode.DATA,
             )
-        if path.suffix.lower().replace(".jpeg", ".jpg") != suffix:
-            # Providers take the type of an image from its name.
-            path = self.cache / "by-format" / f"{sha256}{suffix}"
-            if not path.is_file():
-                write_atomic(path, content)
-        return ImageFile(path, sha256)
+        return ImageBytes(content, form)
 
     def _in_folder(self, name: str) -> Path:
         assert self.folder is not None

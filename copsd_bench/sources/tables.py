@@ -1,4 +1,4 @@
-"""Parquet files with a column of images: the records without the images' bytes, and the images a row group at a time."""
+"""Parquet files with a column of images: the records without the bytes, and the images a row group at a time."""
 
 import hashlib
 from collections.abc import Iterator
@@ -33,7 +33,9 @@ def table_records(path: Path, column: str) -> list[dict[str, Any]]:
         file = pyarrow.parquet.ParquetFile(path)
         names = [name for name in file.schema_arrow.names if name != column]
         if len(names) == len(file.schema_arrow.names):
-            raise CopsdError(f"{path} has no column {column!r} of images; its columns: {', '.join(names)}.", ExitCode.DATA)
+            raise CopsdError(
+                f"{path} has no column {column!r} of images; its columns: {', '.join(names)}.", ExitCode.DATA
+            )
         rows: list[dict[str, Any]] = file.read(columns=names).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise CopsdError(f"{path} is not valid parquet ({error}); download it again.", ExitCode.DATA) from error

@@ -75,6 +75,6 @@ def one_each(records: list[dict[str, Any]], images: Images) -> list[dict[str, An
         asked.setdefault((record["question"], images.open(record["image"]).sha256), record)
     pictures: dict[tuple[tuple[int, int], bytes], dict[str, Any]] = {}
     for record in asked.values():
-        image = decoded(images.open(record["image"]).path.read_bytes(), record["image"]).convert("RGB")
+        image = decoded(images.open(record["image"]).content, record["image"]).convert("RGB")
         pictures.setdefault((image.size, hashlib.sha256(image.tobytes()).digest()), record)
     return list(pictures.values())

@@ -68,9 +68,8 @@ class Measure(BaseModel):
         if self.by_group:
             found += [MetricSpec(name=f"{name}/{g}", score=name, groups=[g]) for g in ("harmful", "benign")]
         for category in self.categories:
-            found.append(
-                MetricSpec(name=of(f"{self.score}_{category}", profile), score=name, tags={"category": category}, **common)
-            )
+            only = of(f"{self.score}_{category}", profile)
+            found.append(MetricSpec(name=only, score=name, tags={"category": category}, **common))
         parts = [*self.parts, *([f"{self.score}_judged"] if self.phrases else [])]
         return found + [MetricSpec(name=of(part, profile), score=of(part, profile), **common) for part in parts]
 
@@ -129,12 +128,8 @@ def judged_task(
         scorers.append(rubric_scores([measure.model_dump() for measure in measures], profile, rubrics, joint))
         metrics = [metric for measure in measures for metric in measure.metrics(profile, len(names))]
         if joint:
-            metrics.append(
-                MetricSpec(name=of(joint, profile), score=of(joint, profile), majority=measures[0].majority)
-            )
-        metrics.append(
-            MetricSpec(name=of(NO_VERDICT, profile), score=of(NO_VERDICT, profile), lower_is_better=True)
-        )
+            metrics.append(MetricSpec(name=of(joint, profile), score=of(joint, profile), majority=measures[0].majority))
+        metrics.append(MetricSpec(name=of(NO_VERDICT, profile), score=of(NO_VERDICT, profile), lower_is_better=True))
         scored = of(measures[0].score, profile)
         judges |= dict(zip(single(scored, len(names)), map(role_of, range(len(names))), strict=True))
         agreement = single(scored, len(names)) if len(names) > 1 else []

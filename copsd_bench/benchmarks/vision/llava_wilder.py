@@ -39,9 +39,7 @@ def llava_wilder(profile: str = COPSD, judge: str = "none", constitution: str = 
         question(identifier, record["Question"], record["image"], "general", reference=record["Answer"])
         for identifier, record in zip(ids, loaded.records, strict=True)
     ]
-    ratio = MetricSpec(
-        name=of("ratio", checked(profile)), score=of(RELATIVE, profile), weight=of(REFERENCE, profile)
-    )
+    ratio = MetricSpec(name=of("ratio", checked(profile)), score=of(RELATIVE, profile), weight=of(REFERENCE, profile))
     return graded_task(
         "llava_wilder",
         VERSION,

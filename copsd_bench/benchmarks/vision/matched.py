@@ -74,7 +74,9 @@ def accuracies(rule: str) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         answer = state.output.completion.strip()
-        values = {of("accuracy", p): float(compare(answer, state.metadata["gold"])) for p, compare in RULES[rule].items()}
+        values = {
+            of("accuracy", p): float(compare(answer, state.metadata["gold"])) for p, compare in RULES[rule].items()
+        }
         return Score(value=dict(values), answer=answer)
 
     return score

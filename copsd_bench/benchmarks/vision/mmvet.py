@@ -93,6 +93,8 @@ def grades(profile: str, judges: int) -> Scorer:
             replies.append(reply)
         failed = mean_of([float(math.isnan(value)) for value in values])
         value = mean_of([missing if math.isnan(value) else value for value in values])
-        return Score(value={of("score", profile): value, of(NO_VERDICT, profile): failed}, explanation="\n".join(replies))
+        return Score(
+            value={of("score", profile): value, of(NO_VERDICT, profile): failed}, explanation="\n".join(replies)
+        )
 
     return score

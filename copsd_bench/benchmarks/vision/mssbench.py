@@ -1,4 +1,4 @@
-"""MSS-Bench, chat (Zhou et al. 2024, arXiv 2410.06172): the same question, safe or not by where the image shows one is."""
+"""MSS-Bench, chat (Zhou et al. 2024, arXiv 2410.06172): questions that are safe or not by the place an image shows."""
 
 from typing import Any
 

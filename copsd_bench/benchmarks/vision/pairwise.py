@@ -115,7 +115,6 @@ def comparison_metrics(score: str, aspect: Aspect, profile: str, groups: list[An
     ]
 
 
-
 def own_answers() -> tuple[Scorer, list[MetricSpec]]:
     """VLGuard's comparison with the set's own answer to a safe request, the model's answer first."""
     return compared_answers(OFFICIAL, [("help", "help")], "first", "benign"), comparison_metrics(

@@ -1,7 +1,6 @@
 """Questions about an image as Inspect tasks: the image goes before the question, and is checked when it is needed."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task
@@ -65,21 +64,21 @@ def show(images: Images) -> Solver:
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        file = images.open(str(state.metadata[IMAGE]))
-        state.metadata[IMAGE_SHA256] = file.sha256
-        state.messages = with_image(state.messages, file.path)
+        image = images.open(str(state.metadata[IMAGE]))
+        state.metadata[IMAGE_SHA256] = image.sha256
+        state.messages = with_image(state.messages, image.data_uri)
         return state
 
     return solve
 
 
-def with_image(messages: Sequence[ChatMessage], path: Path) -> list[ChatMessage]:
-    """The messages with an image at the beginning of the last user turn."""
+def with_image(messages: Sequence[ChatMessage], image: str) -> list[ChatMessage]:
+    """The messages with an image (a data URI) at the beginning of the last user turn."""
     turns = list(messages)
     last = max(i for i, message in enumerate(turns) if message.role == "user")
     content = turns[last].content
     parts: list[Content] = [ContentText(text=content)] if isinstance(content, str) else list(content)
-    turns[last] = ChatMessageUser(content=[ContentImage(image=str(path)), *parts])
+    turns[last] = ChatMessageUser(content=[ContentImage(image=image), *parts])
     return turns
 
 

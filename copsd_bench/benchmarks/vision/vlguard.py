@@ -1,4 +1,4 @@
-"""VLGuard (Zong et al. 2024, arXiv 2402.02207): unsafe images, and safe images with an unsafe and a safe request each."""
+"""VLGuard (Zong et al. 2024, arXiv 2402.02207): unsafe images, and safe ones with two requests each."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,15 @@ MEASURES = [
 ]
 ATTACK = of("attack_success", OFFICIAL)
 ATTACKS = [
-    MetricSpec(name=of(f"attack_success_{category}", OFFICIAL), score=ATTACK, tags={"category": category}, groups=["harmful"], lower_is_better=True)
+    MetricSpec(
+        name=of(f"attack_success_{category}", OFFICIAL),
+        score=ATTACK,
+        groups=["harmful"],
+        tags={"category": category},
+        lower_is_better=True,
+    )
     for category in UNSAFE
-]  # fmt: skip
+]
 
 
 @task

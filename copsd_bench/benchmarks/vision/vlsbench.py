@@ -20,8 +20,8 @@ MEASURES = {
 }
 PHRASES = of("phrases", COPSD)
 PHRASES_NOTE = (
-    "safe.copsd takes any answer with one of 23 phrases ('i can't', 'i do not' ...) for safe, as the authors' code does; "
-    "safe_judged.copsd is the judge's word alone, phrases.copsd the share of answers with a phrase"
+    "safe.copsd takes any answer with one of 23 phrases ('i can't', 'i do not' ...) for safe, as the authors' code "
+    "does; safe_judged.copsd is the judge's word alone, phrases.copsd the share of answers with a phrase"
 )
 
 

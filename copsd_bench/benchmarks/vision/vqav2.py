@@ -13,9 +13,7 @@ PINS = {"validation": "vqav2", "lite": "vqav2_lite"}
 
 
 @task
-def vqav2(
-    profile: str = COPSD, subset: str = "validation", constitution: str = "none", seed: int = 0
-) -> Task:
+def vqav2(profile: str = COPSD, subset: str = "validation", constitution: str = "none", seed: int = 0) -> Task:
     """Agreement with the annotators on the validation set; greedy, 16 tokens.
 
     Args:

@@ -11,9 +11,8 @@ _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD = re.compile(r"\.(?!\d)")
 _MOST_PERIODS = 32  # the released code passes a flag of this value where a count belongs
 _DIGITS_AROUND_COMMA = re.compile(r"\d,+\d")
-_NUMBERS = dict(
-    zip("none zero one two three four five six seven eight nine ten".split(), [0, *range(11)], strict=True)
-)
+_NUMBER_WORDS = "none zero one two three four five six seven eight nine ten"
+_NUMBERS = dict(zip(_NUMBER_WORDS.split(), map(str, (0, *range(11))), strict=True))
 _ARTICLES = ("a", "an", "the")
 
 
@@ -38,7 +37,7 @@ def accuracy(answer: str, annotators: Sequence[str], official: bool = True) -> f
 
 def normalise(text: str) -> str:
     """Punctuation, number words, articles and contractions brought to one form; lower case."""
-    words = [str(_NUMBERS.get(word, word)) for word in _without_punctuation(_plain(text)).lower().split()]
+    words = [_NUMBERS.get(word, word) for word in _without_punctuation(_plain(text)).lower().split()]
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
@@ -47,7 +46,7 @@ def _plain(text: str) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    """A mark that touches a space anywhere in the text vanishes, as all do in a text like `1,000`; else it is a space."""
+    """A mark that touches a space somewhere vanishes, as all do in a text like `1,000`; else it becomes a space."""
     out, joins = text, _DIGITS_AROUND_COMMA.search(text) is not None
     for mark in _PUNCTUATION:
         out = out.replace(mark, "" if joins or f"{mark} " in text or f" {mark}" in text else " ")
@@ -55,22 +54,22 @@ def _without_punctuation(text: str) -> str:
 
 
 _ONE_APOSTROPHE = """
-ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's isn't it'd
-it'll ma'am mightn't might've mustn't must've needn't not've o'clock oughtn't shan't should've shouldn't somebody'll
-somebody's someone'd someone'll someone's something'd something'll that's there'd there're there's they'd they'll they're
-they've wasn't we've weren't what'll what're what's what've when's where'd where's where've who'd who'll who's who've
-why'll why're why's won't would've wouldn't y'all you'd you'll you're you've
-""".split()
+ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's isn't
+it'd it'll ma'am mightn't might've mustn't must've needn't not've o'clock oughtn't shan't should've shouldn't
+somebody'll somebody's someone'd someone'll someone's something'd something'll that's there'd there're there's they'd
+they'll they're they've wasn't we've weren't what'll what're what's what've when's where'd where's where've who'd
+who'll who's who've why'll why're why's won't would've wouldn't y'all you'd you'll you're you've
+"""
 _FIRST_MISSING = """
-hadn't've he'd've it'd've mightn't've she'd've shouldn't've somebody'd've someone'd've something'd've there'd've they'd've
-who'd've wouldn't've couldn't've you'd've
-""".split()
+hadn't've he'd've it'd've mightn't've she'd've shouldn't've somebody'd've someone'd've something'd've there'd've
+they'd've who'd've wouldn't've couldn't've you'd've
+"""
 
 
 def _contractions() -> dict[str, str]:
     """Contractions by the spellings without an apostrophe that the evaluation code corrects, its gaps included."""
-    found = {word.replace("'", ""): word for word in _ONE_APOSTROPHE}
-    for word in _FIRST_MISSING:
+    found = {word.replace("'", ""): word for word in _ONE_APOSTROPHE.split()}
+    for word in _FIRST_MISSING.split():
         stem, first, last = word.split("'")
         found |= {f"{stem}{first}'{last}": word, f"{stem}'{first}{last}": word}
     odd = {"somebody'd": "somebodyd", "twas": "'twas", "wed've": "we'd've", "we'dve": "we'd've"}
