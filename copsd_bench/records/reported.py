@@ -15,9 +15,17 @@ from copsd_bench.errors import CopsdError, first_problem
 from copsd_bench.records.schema import Strict
 
 Evidence = Literal["table", "text", "figure", "abstract", "readme", "digest", "computed"]
-"""How a number was obtained: printed in a table or the text; read off a figure (within one or two per cent of its
-axis); from the abstract; from a repository's README; from a third party's notes that were not checked; or computed from
-others of the same paper."""
+"""How a number was obtained."""
+EVIDENCE: dict[Evidence, str] = {
+    "table": "printed in a table",
+    "text": "printed in the text",
+    "figure": "read off a figure, within one or two per cent of its axis",
+    "abstract": "from the abstract",
+    "readme": "from a README",
+    "digest": "from a third party's notes, not checked against the paper",
+    "computed": "computed from other numbers of the source",
+}
+"""The same in words."""
 
 
 class Source(Strict):
@@ -36,6 +44,7 @@ class ReportedMetric(Strict):
     Attributes:
         better: `none` where neither direction is better.
         evidence: where it differs from the table's.
+        measured: `TASK:METRIC` of a record that stands for the same quantity.
     """
 
     name: str
@@ -43,6 +52,7 @@ class ReportedMetric(Strict):
     better: Literal["higher", "lower", "none"]
     evidence: Evidence | None = None
     note: str = ""
+    measured: str = ""
 
 
 class ReportedRow(Strict):

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from copsd_bench.records.format import MISSING
+from copsd_bench.records.beside import footnotes, reported_cells
 from copsd_bench.records.grid import Grid
 from copsd_bench.records.leaderboard import Block, leaderboard_parts
-from copsd_bench.records.reported import Evidence, Reported, ReportedTable
+from copsd_bench.records.reported import Reported, ReportedTable
 from copsd_bench.records.schema import Estimate
 from copsd_bench.report.behaviour import refusal, scores
 from copsd_bench.report.chart import Chart
@@ -14,16 +14,6 @@ from copsd_bench.report.page import render
 from copsd_bench.report.scatter import Axis, Point, scatter
 from copsd_bench.report.sides import Side, sides_of
 from copsd_bench.report.tradeoff import tradeoff
-
-EVIDENCE: dict[Evidence, str] = {
-    "table": "printed in a table",
-    "text": "printed in the text",
-    "figure": "read off a figure, within one or two per cent of its axis",
-    "abstract": "from the abstract",
-    "readme": "from a README",
-    "digest": "from a third party's notes, not checked against the paper",
-    "computed": "computed from other numbers of the source",
-}
 
 
 @dataclass(frozen=True)
@@ -79,24 +69,9 @@ def printed(paper: Reported, table: ReportedTable) -> Printed:
     ]
     grid = Grid(table.title, ["System", *headings])
     for row in table.rows:
-        cells = []
-        for value, metric in zip(row.values, table.metrics, strict=True):
-            evidence = table.evidence_of(row, metric)
-            mark = "" if evidence == table.evidence else "≈ " if evidence == "figure" else "* "
-            cells.append(MISSING if value is None else mark + f"{value:.{table.decimals}f}".replace("-", "−"))
-        grid.add(row.system, *cells)
-    others = {table.evidence_of(row, metric) for row in table.rows for metric in table.metrics} - {table.evidence}
-    notes = [f"Numbers {EVIDENCE[table.evidence]}." if not others else ""]
-    if others:
-        marked = "; ".join(f"{'≈' if kind == 'figure' else '*'}: {EVIDENCE[kind]}" for kind in sorted(others))
-        notes = [f"Numbers {EVIDENCE[table.evidence]}; {marked}."]
-    by_note: dict[str, list[str]] = {}
-    for name, note in [(m.name, m.note) for m in table.metrics] + [(r.system, r.note) for r in table.rows]:
-        if note:
-            by_note.setdefault(note, []).append(name)
-    notes += [f"{', '.join(names)}: {note}." for note, names in by_note.items()] + table.notes
+        grid.add(row.system, *reported_cells(table, row))
     source = ", ".join(filter(None, [paper.source.paper, paper.source.version, table.where]))
-    return Printed(table.title, f"{source}; base model: {table.base_model}", grid, _chart(table), notes)
+    return Printed(table.title, f"{source}; base model: {table.base_model}", grid, _chart(table), footnotes(table))
 
 
 def _chart(table: ReportedTable) -> Chart | None:

@@ -1,6 +1,6 @@
 """Ability tasks whose answers a rule compares with the gold answer, in both profiles at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inspect_ai import Task
@@ -40,7 +40,7 @@ def matched_task(
     constitution: str,
     seed: int,
     images: Images | None = None,
-    by_tag: tuple[str, Sequence[str]] | None = None,
+    by_category: Mapping[str, str] | None = None,
 ) -> Task:
     """Accuracy of short answers, in both profiles; greedy, 16 tokens.
 
@@ -49,16 +49,15 @@ def matched_task(
         rule: a key of `RULES`.
         profile: whose accuracy stands for the task.
         constitution, seed: of the answers.
-        by_tag: a tag and its values that get an accuracy of their own, in the chosen profile.
+        by_category: categories that get an accuracy of their own in the chosen profile, and what it is called.
     """
     first = of("accuracy", checked(profile))
     metrics = [MetricSpec(name=first, score=first)]
     metrics += [MetricSpec(name=each, score=each) for each in (of("accuracy", p) for p in RULES[rule]) if each != first]
-    if by_tag is not None:
-        tag, values = by_tag
-        metrics += [
-            MetricSpec(name=of(f"accuracy_{value}", profile), score=first, tags={tag: value}) for value in values
-        ]
+    metrics += [
+        MetricSpec(name=of(f"accuracy_{short}", profile), score=first, tags={"category": category})
+        for category, short in (by_category or {}).items()
+    ]
     spec = TaskSpec(dataset=loaded.info(len(samples)), metrics=metrics, primary=first, constitution=constitution)
     config = GenerateConfig(temperature=0, max_tokens=MAX_TOKENS)
     return picture_task(name, version, loaded, samples, spec, [accuracies(rule)], config, seed, images=images)

@@ -9,6 +9,7 @@ from copsd_bench.errors import unknown_name
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
+KINDS = {"yes/no": "yes_no", "number": "number", "other": "other"}
 PINS = {"validation": "vqav2", "lite": "vqav2_lite"}
 
 
@@ -38,5 +39,4 @@ def vqav2(profile: str = COPSD, subset: str = "validation", constitution: str = 
         )
         for record in loaded.records
     ]
-    kinds = ("category", ("yes/no", "number", "other"))
-    return matched_task("vqav2", VERSION, loaded, samples, "vqa", profile, constitution, seed, by_tag=kinds)
+    return matched_task("vqav2", VERSION, loaded, samples, "vqa", profile, constitution, seed, by_category=KINDS)
