@@ -88,7 +88,11 @@ def judging(plan: Plan, arm: Arm, seed: int, folder: Path, kind: str, out: Path)
         return [*command, "--limit", str(settings.limit), "--max-tokens", str(settings.max_tokens)]
     itself = arm.recipe is None and arm.constitution == "none"
     command += ["--suite", "collapse", "--reference", "self" if itself else "base"]
-    return [*command, "--rollouts", str(plan.collapse.rollouts), "--max-tokens", str(plan.collapse.max_tokens)]
+    sampling = plan.collapse.model_dump()
+    return [
+        *command,
+        *(part for name, value in sampling.items() for part in (f"--{name.replace('_', '-')}", str(value))),
+    ]
 
 
 def call(command: list[str]) -> None:

@@ -50,6 +50,8 @@ class Collapse(Section):
     """Sampled answers to the packaged collapse prompts."""
 
     rollouts: int
+    temperature: float
+    top_p: float
     max_tokens: int
 
 
