@@ -10,7 +10,7 @@ import torch
 
 from copsd_bench.cachedir import staging_dir
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import features
+from copsd_bench.engine.inputs import extra_inputs
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
@@ -57,9 +57,8 @@ class CompletionModel(torch.nn.Module):
         # Padding on the right is after everything that counts: a causal model does not see it.
         ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-        states = self.head.states(
-            input_ids=ids, attention_mask=mask, use_cache=False, **features(prompts, self.head.model)
-        )
+        extra = extra_inputs(prompts, self.head.model, [len(row) for row in rows])
+        states = self.head.states(input_ids=ids, attention_mask=mask, use_cache=False, **extra)
         starts = torch.tensor([len(prompt.ids) - 1 for prompt in prompts], device=device)
         steps = torch.arange(max(map(len, completions)), device=device)
         positions = (starts.unsqueeze(1) + steps).clamp(max=width - 1)
@@ -166,7 +165,7 @@ class Policy:
         with staging_dir(folder.parent, folder.name) as staging:
             if self.full:
                 model.save_pretrained(staging)
-                self.engine.tokenizer.save_pretrained(staging)
+                (self.engine.encode_prompt.processor or self.engine.tokenizer).save_pretrained(staging)
             else:
                 _save_adapter(model, self.trained, staging, self.base)
             replace_folder(staging, folder)

@@ -8,7 +8,7 @@ import torch
 
 from copsd_bench.engine.distributions import entropy
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, prompt_key, whole
+from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, whole
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
 
@@ -99,10 +99,10 @@ class Decoder:
         ordered = sorted(new, key=lambda row: len(row.prompt.ids))
         # Caches that cannot be joined must be filled in one pass.
         for group in _groups(ordered, PREFILL_TOKENS) if self.use.joins else [ordered] if ordered else []:
-            unique = list({prompt_key(row.prompt): row.prompt for row in group}.values())
-            index = {prompt_key(prompt): i for i, prompt in enumerate(unique)}
+            unique = list({row.prompt.key: row.prompt for row in group}.values())
+            index = {prompt.key: i for i, prompt in enumerate(unique)}
             joined, states = prefill(self.head, unique)
-            where = torch.tensor([index[prompt_key(row.prompt)] for row in group], device=joined.mask.device)
+            where = torch.tensor([index[row.prompt.key] for row in group], device=joined.mask.device)
             self._sample(states[where], group)
             if len(group) != len(unique):
                 joined.select(where)

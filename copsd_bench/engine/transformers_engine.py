@@ -10,6 +10,7 @@ from copsd_bench.engine.context import Context
 from copsd_bench.engine.decode import Decoder, Row
 from copsd_bench.engine.encode import Conversation, Encoder
 from copsd_bench.engine.head import Head
+from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
@@ -67,9 +68,11 @@ class TransformersEngine:
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
 
-    def encode(self, conversation: Conversation | str, context: Context | None = None) -> Prompt:
+    def encode(
+        self, conversation: Conversation | str, context: Context | None = None, limits: PixelLimits | None = None
+    ) -> Prompt:
         """See `Encoder`."""
-        return self.encode_prompt(conversation, context)
+        return self.encode_prompt(conversation, context, limits)
 
     @property
     def adapters(self) -> frozenset[str]:

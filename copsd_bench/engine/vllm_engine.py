@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.encode import Conversation, Encoder
+from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, StopReason, TokenScores, View
 from copsd_bench.engine.vllm_launch import launch
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
@@ -54,9 +55,11 @@ class VllmEngine:
         self.batch_size = self._vllm.max_num_seqs
         self.encode_prompt = Encoder(self.tokenizer, None, self.max_length)
 
-    def encode(self, conversation: Conversation | str, context: Context | None = None) -> Prompt:
+    def encode(
+        self, conversation: Conversation | str, context: Context | None = None, limits: PixelLimits | None = None
+    ) -> Prompt:
         """See `Encoder`."""
-        return self.encode_prompt(conversation, context)
+        return self.encode_prompt(conversation, context, limits)
 
     def generate(
         self,
