@@ -96,7 +96,10 @@ class Encoder:
         pictures = [read_image(image) for image in images]
         ids, features = self.processor(text, pictures, limits)
         if self.keeps_images:
-            features = {"images": [picture.pixels for picture in pictures], "limits": limits}
+            features = {
+                "images": [picture.pixels for picture in pictures],
+                "options": self.processor.options(limits),
+            }
         return Prompt(tuple(ids), features, text, tuple(picture.sha256 for picture in pictures))
 
     def render(self, messages: list[dict[str, Any]], closed: bool = False, **template: Any) -> str:

@@ -158,6 +158,12 @@ class Processor:
             reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
             raise CopsdError(f"The model's processor refuses the image: {reason}.", ExitCode.DATA) from error
 
+    def options(self, limits: PixelLimits | None) -> dict[str, Any]:
+        """Pixel limits as arguments of the image processor; none where it takes no limits."""
+        if limits is None or self._whole is not None:
+            return {}
+        return {"size": {"shortest_edge": limits.least, "longest_edge": limits.most}}
+
     def save_pretrained(self, folder: Path) -> None:
         """Write what a model folder needs beside weights, as it came."""
         self.tokenizer.save_pretrained(folder)
@@ -173,8 +179,7 @@ class Processor:
             raise ValueError(
                 f"the prompt has {found} image placeholders for {len(pixels)} images (does its text hold one?)"
             )
-        size = {"size": {"shortest_edge": limits.least, "longest_edge": limits.most}} if limits is not None else {}
-        features = dict(self.image_processor(images=list(pixels), return_tensors="pt", **size))
+        features = dict(self.image_processor(images=list(pixels), return_tensors="pt", **self.options(limits)))
         merged = self.image_processor.merge_size**2
         counts = iter((features["image_grid_thw"].prod(dim=1) // merged).tolist())
         return [i for one in ids for i in ([one] * next(counts) if one == self.image_token_id else [one])], features

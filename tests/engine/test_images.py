@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 
 from copsd_bench.engine.context import Context
+from copsd_bench.engine.encode import Encoder
 from copsd_bench.engine.images import PixelLimits, read_image
 from copsd_bench.engine.inputs import grid_positions
 from copsd_bench.engine.protocol import Prompt, Sampling, View
 from copsd_bench.engine.score import score_rows
 from copsd_bench.engine.transformers_engine import TransformersEngine
+from copsd_bench.engine.vllm_engine import request_of
 from copsd_bench.errors import CopsdError
 from tests.models.tiny_vlm import FAMILIES, ask_about, data_uri, draw, save_tiny_vlm
 
@@ -161,6 +163,22 @@ def test_pixel_limits_bound_the_placeholders(engine: TransformersEngine) -> None
         assert counts[0] == counts[1]  # its images have a size of their own
     with pytest.raises(CopsdError, match="Pixel limits 9 to 4 are not possible"):
         PixelLimits(9, 4)
+
+
+def test_vllm_gets_the_images_and_one_placeholder_each(engine: TransformersEngine) -> None:
+    """vLLM expands placeholders by itself: expanded ones would be expanded again."""
+    encode = Encoder(engine.tokenizer, engine.encode_prompt.processor, engine.max_length, keeps_images=True)
+    image = draw(1, (200, 120))
+    prompt = encode(ask_about(image), RULES, PixelLimits(256, 4096))
+    assert prompt.ids == engine.encode(ask_about(image), RULES, PixelLimits(256, 4096)).ids  # what it counts as
+    request = request_of(prompt, engine.tokenizer)
+    assert request["prompt_token_ids"].count(engine.model.config.image_token_id) == 1
+    assert engine.tokenizer.decode(request["prompt_token_ids"]) == prompt.text
+    assert [i.tobytes() for i in request["multi_modal_data"]["image"]] == [image.tobytes()]
+    limits = {"size": {"shortest_edge": 256, "longest_edge": 4096}} if is_qwen(engine) else {}
+    assert request["mm_processor_kwargs"] == limits
+    text = encode([{"role": "user", "content": "Hi"}])
+    assert request_of(text, engine.tokenizer) == {"prompt_token_ids": list(text.ids)}
 
 
 def test_files_and_data_uris_are_the_same_image(engine: TransformersEngine, tmp_path: Path) -> None:
