@@ -19,15 +19,22 @@ class Encoder:
         processor: of a vision-language model's images, or None.
         max_length: the model's context window in tokens.
         keeps_images: whether prompts carry their images instead of features, for an engine that makes its own.
+        limits: pixels of each image where a call gives none; None leaves the processor's own.
     """
 
     def __init__(
-        self, tokenizer: Any, processor: Processor | None, max_length: int, keeps_images: bool = False
+        self,
+        tokenizer: Any,
+        processor: Processor | None,
+        max_length: int,
+        keeps_images: bool = False,
+        limits: PixelLimits | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.processor = processor
         self.max_length = max_length
         self.keeps_images = keeps_images
+        self.limits = limits
 
     def __call__(
         self, conversation: Conversation | str, context: Context | None = None, limits: PixelLimits | None = None
@@ -38,13 +45,14 @@ class Encoder:
             conversation: messages with `role` and `content`: text, or a list of parts `{"type": "text", "text": ...}`
                 and `{"type": "image", "image": ...}` (see `read_image`).
             context: what is put around or before the question.
-            limits: pixels of each image; None leaves the processor's own.
+            limits: pixels of each image; None takes the encoder's.
 
         Raises:
             CopsdError: no chat template; the template cannot take the context, drops or alters the question; an image
                 for a model without a processor, or one that cannot be read; a prompt that leaves no room in the context
                 window.
         """
+        limits = limits or self.limits
         if isinstance(conversation, str):
             if context is not None:
                 raise CopsdError(f"Context {context.name!r} needs a conversation, not raw text.")
@@ -107,7 +115,7 @@ class Encoder:
 
         Args:
             messages: as for encoding, contexts applied.
-            closed: end after the last message, where an answer would otherwise be begun or continued.
+            closed: a last message of the assistant is whole, not the beginning of the answer wanted.
             template: further arguments of the template.
 
         Raises:

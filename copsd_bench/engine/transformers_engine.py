@@ -36,6 +36,7 @@ class TransformersEngine:
         batch_size: most rows decoded together; None chooses by device.
         trust_remote_code: run model code that comes with the weights.
         packed: faster on a CPU in bf16, for inference only: training needs the weights as they are.
+        limits: pixels of each image where nothing else is said.
     """
 
     capabilities: frozenset[Capability] = frozenset(
@@ -51,6 +52,7 @@ class TransformersEngine:
         batch_size: int | None = None,
         trust_remote_code: bool = False,
         packed: bool = False,
+        limits: PixelLimits | None = None,
     ) -> None:
         from copsd_bench.engine.load import load_model
 
@@ -60,7 +62,7 @@ class TransformersEngine:
         self.max_length = loaded.max_length
         self.eos_ids = loaded.eos_ids
         self.batch_size = batch_size or DEFAULT_BATCH.get(torch.device(device).type, 32)
-        self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
+        self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length, limits=limits)
         self.head = Head(self.model)
         with using(self.model, View()):  # the architecture decides; an adapter may only magnify rounding
             self.cache_use = cache_use(self.head)
