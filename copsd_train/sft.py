@@ -43,6 +43,8 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
         context = load_constitution(row.context).context() if config.with_context and row.context else None
         prompt = encoded(engine, row.prompt, row.image, context)
         response = engine.tokenizer(prefix + row.response.strip(), add_special_tokens=False, verbose=False)["input_ids"]
+        if prompt.images and engine.placeholder in response:
+            raise CopsdError(f"Row {row.id!r}: its response holds an image placeholder; take it out.", ExitCode.DATA)
         if len(prompt.ids) + len(response) < min(config.max_tokens, engine.max_length):
             examples.append(Example(prompt, (*response, end) if row.complete else tuple(response)))
     if not examples:

@@ -191,7 +191,7 @@ def _encoded(engine: TransformersEngine, row: PromptRow, context: Context | None
 
 def _placeholders(prompt: Prompt, engine: TransformersEngine) -> int:
     """Tokens that stand for pixels; 0 without an image."""
-    return prompt.ids.count(engine.model.config.image_token_id) if prompt.images else 0
+    return prompt.ids.count(engine.placeholder) if prompt.images and engine.placeholder is not None else 0
 
 
 def _squeezed(text: str) -> str:

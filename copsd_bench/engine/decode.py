@@ -45,10 +45,18 @@ class Decoder:
         max_length: the model's context window in tokens.
         batch_size: most rows decoded together.
         use: what the model's cache is good for.
+        never: a token that is never chosen: an image's placeholder in an answer would ask for pixels it has not.
     """
 
     def __init__(
-        self, head: Head, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int, use: CacheUse
+        self,
+        head: Head,
+        tokenizer: Any,
+        eos_ids: frozenset[int],
+        max_length: int,
+        batch_size: int,
+        use: CacheUse,
+        never: int | None = None,
     ) -> None:
         self.head = head
         self.tokenizer = tokenizer
@@ -56,6 +64,7 @@ class Decoder:
         self.max_length = max_length
         self.batch_size = batch_size
         self.use = use
+        self.never = never
         self.prefixes = Prefixes(head)
 
     @torch.inference_mode()
@@ -134,7 +143,10 @@ class Decoder:
 
     def _sample_some(self, states: torch.Tensor, rows: Sequence[Row]) -> None:
         logits = self.head.logits(states)
-        chosen = choose(logits, [row.sampling for row in rows], [row.stream for row in rows])
+        open_ = logits
+        if self.never is not None:
+            open_ = logits.index_fill(1, torch.tensor([self.never], device=logits.device), -torch.inf)
+        chosen = choose(open_, [row.sampling for row in rows], [row.stream for row in rows])
         logprobs = logits.log_softmax(dim=-1)
         picked = logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1)
         values = zip(rows, chosen.tolist(), picked.tolist(), entropy(logprobs).tolist(), strict=True)

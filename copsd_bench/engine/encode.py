@@ -68,6 +68,11 @@ class Encoder:
             )
         return prompt
 
+    @property
+    def placeholder(self) -> int | None:
+        """The token that stands for pixels; None for a text-only model."""
+        return None if self.processor is None else self.processor.image_token_id
+
     def judged(self, conversation: Conversation, template: Mapping[str, Any]) -> Prompt:
         """Encode an exchange for a guard model: its chat template wraps the whole of it, the last reply is closed.
 

@@ -82,6 +82,11 @@ class TransformersEngine:
         return frozenset(getattr(self.model, "peft_config", ()))
 
     @property
+    def placeholder(self) -> int | None:
+        """The token that stands for pixels; None for a text-only model."""
+        return self.encode_prompt.placeholder
+
+    @property
     def vocabulary_size(self) -> int:
         """Logits at a position, tokens that pad the vocabulary included."""
         return int(self.model.config.get_text_config().vocab_size)
@@ -165,7 +170,8 @@ class TransformersEngine:
     def decode(self, view: View, pull: Callable[[int], Sequence[Row]]) -> None:
         """Decode rows as `pull` hands them over (see `Decoder.run`)."""
         with self.turns, using(self.model, view):
-            Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, self.batch_size, self.cache_use).run(pull)
+            size, use, never = self.batch_size, self.cache_use, self.placeholder
+            Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, size, use, never).run(pull)
 
     def score(
         self,

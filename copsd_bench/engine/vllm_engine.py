@@ -184,6 +184,7 @@ class VllmEngine:
             stop=list(sampling.stop),
             stop_token_ids=sorted(self.eos_ids),
             logprobs=0,  # of the sampled token alone
+            logit_bias=None if self.encode_prompt.placeholder is None else {self.encode_prompt.placeholder: -100.0},
             detokenize=bool(sampling.stop),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )

@@ -62,7 +62,9 @@ def naive_scores(engine: TransformersEngine, prompt: Prompt, completion: Sequenc
 @torch.inference_mode()
 def naive_answer(engine: TransformersEngine, prompt: Prompt, count: int) -> list[int]:
     inputs = naive_inputs(engine, prompt)
-    ids = engine.model.generate(**inputs, max_new_tokens=count, do_sample=False)[0]
+    ids = engine.model.generate(
+        **inputs, max_new_tokens=count, do_sample=False, suppress_tokens=[engine.model.config.image_token_id]
+    )[0]
     return ids[len(prompt.ids) :].tolist()
 
 
@@ -163,6 +165,26 @@ def test_pixel_limits_bound_the_placeholders(engine: TransformersEngine) -> None
         assert counts[0] == counts[1]  # its images have a size of their own
     with pytest.raises(CopsdError, match="Pixel limits 9 to 4 are not possible"):
         PixelLimits(9, 4)
+
+
+def test_an_answer_never_holds_a_placeholder(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would ask for pixels that are not there when prompt and answer go through the model together."""
+    plain = engine.head.logits
+
+    def biased(states: torch.Tensor) -> torch.Tensor:
+        logits = plain(states).clone()
+        logits[:, engine.model.config.image_token_id] += 1000.0
+        return logits
+
+    prompt = engine.encode(ask_about(draw(1)))
+    expected = engine.generate(View(), [prompt], GREEDY)[0]
+    monkeypatch.setattr(engine.head, "logits", biased)
+    for sampling in (GREEDY, Sampling(max_tokens=7, temperature=1.0)):
+        [answer] = engine.generate(View(), [prompt], sampling, [0])
+        assert engine.placeholder not in answer.ids
+        assert max(answer.logprobs) < -500  # of the whole distribution, as with top-p and top-k
+        if sampling is GREEDY:
+            assert answer.ids == expected.ids
 
 
 def test_vllm_gets_the_images_and_one_placeholder_each(engine: TransformersEngine) -> None:
