@@ -12,19 +12,22 @@ from typing import Any, Protocol
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.protocol import Completion, Engine, Sampling, View
 from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.models.digest import file_sha256
+from copsd_train.images import encoded, user_turn
 
 
 @dataclass(frozen=True)
 class Question:
-    """A user turn, what is put around it, and the random stream of its answer."""
+    """A user turn, what is put around it, the random stream of its answer, and the image file it is about."""
 
     prompt: str
     context: Context | None
     seed: int
+    image: str | None = None
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation, with the context in it."""
-        turn = [{"role": "user", "content": self.prompt}]
+        turn = user_turn(self.prompt, self.image)
         return self.context.apply(turn) if self.context else turn
 
 
@@ -93,8 +96,11 @@ class EngineAnswerer:
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; decoded together, each kept as soon as it is finished."""
-        prompts = [self.engine.encode([{"role": "user", "content": q.prompt}], q.context) for q in questions]
-        keys = [_key(self.name, p.ids, sampling, q.seed) for p, q in zip(prompts, questions, strict=True)]
+        prompts = [encoded(self.engine, q.prompt, q.image, q.context) for q in questions]
+        keys = [
+            _key(self.name, p.key if p.images else p.ids, sampling, q.seed)
+            for p, q in zip(prompts, questions, strict=True)
+        ]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
         with _progress(what, len(keys), len(keys) - len(missing)) as advance:
 
@@ -125,7 +131,10 @@ class InspectAnswerer:
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; as many requests in flight as the model's provider allows."""
-        keys = [_key(self.name, q.messages(), sampling, q.seed) for q in questions]
+        keys = [
+            _key(self.name, [q.messages(), file_sha256(Path(q.image))] if q.image else q.messages(), sampling, q.seed)
+            for q in questions
+        ]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
         with _progress(what, len(keys), len(keys) - len(missing)) as advance:
 
@@ -152,11 +161,16 @@ class InspectAnswerer:
         return [self.ledger[key] for key in keys]
 
     async def _ask(self, question: Question, sampling: Sampling) -> Answer:
-        from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
+        from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentImage, ContentText, GenerateConfig
+
+        def content(given: Any) -> Any:
+            if isinstance(given, str):
+                return given
+            return [ContentImage(image=p["image"]) if "image" in p else ContentText(text=p["text"]) for p in given]
 
         kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
         output = await self.model.generate(
-            [kinds[message["role"]](content=message["content"]) for message in question.messages()],
+            [kinds[message["role"]](content=content(message["content"])) for message in question.messages()],
             config=GenerateConfig(
                 max_tokens=sampling.max_tokens,
                 temperature=sampling.temperature,

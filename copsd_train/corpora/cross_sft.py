@@ -155,6 +155,7 @@ def _own_answers(
                 row.prompt,
                 load_constitution(constitution_of(row)).context() if constitution else None,
                 stream(config.seed, "own", row.id),
+                row.image,
             )
             for row in rows
         ],
@@ -175,6 +176,7 @@ def _candidates(
             row.prompt,
             load_constitution(constitution_of(row)).context(),
             stream(config.seed, "candidate", name, row.id),
+            row.image,
         )
         for row in rows
     ]
@@ -195,7 +197,7 @@ def _rewrites(
         for k in range(config.rewrites)
     ]
     answers = base.answer(
-        [Question(text, None, stream(config.seed, "rewrite", row.id, k)) for _, row, _, text, k in asked],
+        [Question(text, None, stream(config.seed, "rewrite", row.id, k), row.image) for _, row, _, text, k in asked],
         Sampling(config.max_tokens, config.rewrite_temperature),
         "Rewriting in the base model's style",
     )
@@ -230,4 +232,6 @@ def _sft_row(row: PromptRow, answer: Answer, provenance: dict[str, Any]) -> SftR
         kind=row.kind,
         category=row.category,
         provenance={"source": row.source, **provenance},
+        image=row.image,
+        image_sha256=row.image_sha256,
     )

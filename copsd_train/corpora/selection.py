@@ -182,7 +182,10 @@ def _prefers(
                 TEMPLATE.format(rubric=RUBRICS[aspect], prompt=prompt, first=a, second=b)
                 for prompt, a, b in zip(prompts, first, second, strict=True)
             ]
-            questions = [Question(text, None, stream(seed, "judge", text)) for text in texts]
+            questions = [
+                Question(text, None, stream(seed, "judge", text), row.image)
+                for text, row in zip(texts, rows, strict=True)
+            ]
             replies = judge.answer(questions, Sampling(MAX_TOKENS), f"Comparing candidates: {aspect} ({judge.name})")
             verdicts.append([parse_preference(reply.text) for reply in replies])
         for i, orders in enumerate(zip(*verdicts, strict=True)):
