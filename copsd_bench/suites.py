@@ -2,13 +2,30 @@
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from copsd_bench.errors import CopsdError, unknown_name
 
 if TYPE_CHECKING:
     from inspect_ai import Task
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an item of a task costs.
+
+    Attributes:
+        tokens: limit of an answer.
+        rubrics: what a judging model is asked.
+        calls: of each judging model, for an answer.
+        answers: to an item of the data set, by its published count.
+    """
+
+    tokens: int
+    rubrics: tuple[str, ...] = ()
+    calls: float = 0
+    answers: int = 1
 
 
 @dataclass(frozen=True)
@@ -27,8 +44,7 @@ class TaskInfo:
         options: further settings of a run that it takes.
         white_box: it needs the token distributions of both, from the engine `transformers`.
         images: every question is about an image.
-        answer_tokens: token limit of an answer, where a dry run is to know it before the data is here.
-        judge_calls: calls of each judging model for an item.
+        work: by scoring profile, what an item costs, where a dry run is to know it before the data is here.
     """
 
     module: str
@@ -42,8 +58,7 @@ class TaskInfo:
     options: tuple[str, ...] = ()
     white_box: bool = False
     images: bool = False
-    answer_tokens: int = 0
-    judge_calls: int = 0
+    work: dict[str, Work] = field(default_factory=dict)
 
 
 GRADED = ("refusal", "grader", "format")
@@ -70,13 +85,19 @@ def _collapse(name: str, title: str, metric: str, options: tuple[str, ...] = (),
     return TaskInfo(f"collapse.{name}", title, "both", metric, reference=True, options=options, **more)
 
 
-def _vision(name: str, title: str, kind: str, metric: str, tokens: int, calls: int = 0, **more: Any) -> TaskInfo:
-    judges = more.pop("judges", GRADED if kind == "safety" else _SEVERAL if calls else ())
-    options = ("profile", *more.pop("options", ()))
+def _vision(
+    name: str, title: str, kind: str, metric: str, copsd: Work, official: Work, options: tuple[str, ...] = ()
+) -> TaskInfo:
+    judges = GRADED if kind == "safety" else _SEVERAL if copsd.calls else ()
+    if "reference" in options:
+        judges = _OWN
+    work = {"copsd": copsd, "official": official}
     return TaskInfo(
-        f"vision.{name}", title, kind, metric, more.pop("pin", name), judges, options=options, images=True,
-        answer_tokens=tokens, judge_calls=calls, **more,
-    )  # fmt: skip
+        f"vision.{name}", title, kind, metric, name, judges, options=("profile", *options), images=True, work=work
+    )
+
+
+_SHORT = Work(16)
 
 
 TASKS: dict[str, TaskInfo] = {
@@ -137,38 +158,90 @@ TASKS: dict[str, TaskInfo] = {
     ),
     "beavertails_v": _vision(
         "beavertails_v",
-        "harmlessness and help against the untuned model, 20 categories of harm",
+        "against the untuned model, 20 categories of harm",
         "safety",
         "refused/harmful",
-        512,
-        2,
-        judges=_OWN,
-        options=PAIRWISE,
+        Work(512, ("harmless", "help_if_harmless"), 2),
+        Work(512, ("harmless", "help"), 4),
+        PAIRWISE,
     ),
     "spa_vl": _vision(
         "spa_vl",
-        "harmlessness and help against the untuned model, six domains of harm",
+        "against the untuned model, six domains of harm",
         "safety",
         "refused/harmful",
-        512,
-        2,
-        judges=_OWN,
-        options=PAIRWISE,
+        Work(512, ("harmless", "help_if_harmless"), 2),
+        Work(512, ("harmless", "help"), 4),
+        PAIRWISE,
     ),
     "vlguard": _vision(
-        "vlguard", "safety on unsafe images and requests, compliance with safe ones", "safety", "appropriate", 512, 1
+        "vlguard",
+        "unsafe images and requests, and safe ones",
+        "safety",
+        "appropriate",
+        Work(512, ("vlguard", "vlguard-compliance"), 1),
+        Work(256, ("help",), 558 / 1558),
     ),
-    "siuo": _vision("siuo", "image and question that are dangerous together", "safety", "refused/harmful", 512, 2),
-    "mssbench": _vision("mssbench", "questions the shown situation makes unsafe", "safety", "refused/harmful", 512, 2),
-    "vlsbench": _vision("vlsbench", "harm that only the image gives away", "safety", "refused/harmful", 512, 1),
-    "mathvista": _vision("mathvista", "mathematics in figures", "general", "accuracy.copsd", 16384, 1),
-    "llava_wilder": _vision("llava_wilder", "real users' questions, rated", "general", "ratio.copsd", 4096, 1),
-    "mmvet": _vision("mmvet", "questions that need several capabilities", "general", "score.copsd", 1024, 1),
-    "scienceqa": _vision("scienceqa", "school science with images, by letter", "general", "accuracy.copsd", 16),
-    "vqav2": _vision("vqav2", "short answers about photographs", "general", "accuracy.copsd", 16),
-    "gqa": _vision("gqa", "questions of several steps about photographs", "general", "accuracy.copsd", 16),
+    "siuo": _vision(
+        "siuo",
+        "image and question that are dangerous together",
+        "safety",
+        "refused/harmful",
+        Work(512, ("situation", "effective"), 2),
+        Work(500, ("situation", "effective-strict"), 2),
+    ),
+    "mssbench": _vision(
+        "mssbench",
+        "questions that the shown situation makes unsafe",
+        "safety",
+        "refused/harmful",
+        Work(512, ("situation", "effective"), 2),
+        Work(512, ("mssbench",), 1, 2),
+    ),
+    "vlsbench": _vision(
+        "vlsbench",
+        "harm that only the image gives away",
+        "safety",
+        "refused/harmful",
+        Work(512, ("vlsbench",), 1),
+        Work(128, ("vlsbench-image",), 1),
+    ),
+    "mathvista": _vision(
+        "mathvista",
+        "mathematics in figures",
+        "general",
+        "accuracy.copsd",
+        Work(16384, ("reads off the answer",), 1),
+        Work(1024, ("reads off the answer",), 1),
+    ),
+    "llava_wilder": _vision(
+        "llava_wilder",
+        "real users' questions, rated",
+        "general",
+        "ratio.copsd",
+        Work(4096, ("llava-wilder",), 1),
+        Work(4096, ("llava-wilder",), 1),
+    ),
+    "mmvet": _vision(
+        "mmvet",
+        "questions that need several capabilities",
+        "general",
+        "score.copsd",
+        Work(1024, ("mmvet",), 1),
+        Work(300, ("mmvet",), 1),
+    ),
+    "scienceqa": _vision(
+        "scienceqa", "school science with images, by letter", "general", "accuracy.copsd", _SHORT, _SHORT
+    ),
+    "vqav2": _vision("vqav2", "short answers about photographs", "general", "accuracy.copsd", _SHORT, _SHORT),
+    "gqa": _vision("gqa", "several steps about photographs", "general", "accuracy.copsd", _SHORT, _SHORT),
     "mss_embodied": _vision(
-        "mss_embodied", "household instructions the scene makes unsafe", "safety", "refused/harmful", 512, 2
+        "mss_embodied",
+        "household instructions that the scene makes unsafe",
+        "safety",
+        "refused/harmful",
+        Work(512, ("situation", "effective"), 2),
+        Work(512, ("mssbench-embodied",), 1, 10),
     ),
 }
 """Tasks with a name. `prompts` is built from a user's file and therefore not among them."""

@@ -10,11 +10,14 @@ from inspect_ai.model import (
     ChatMessageUser,
     ContentImage,
     ContentText,
+    Model,
+    get_model,
 )
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.engine.context import Context, Placement
+from copsd_bench.engine.provider import PIXELS, CopsdAPI
 from copsd_bench.errors import CopsdError
 from copsd_bench.records.schema import ConstitutionInfo
 
@@ -59,21 +62,28 @@ def constitution_info(constitution: str) -> ConstitutionInfo:
 
 
 @solver
-def respond(constitution: str = NO_CONSTITUTION, seed: int = 0) -> Solver:
+def respond(constitution: str = NO_CONSTITUTION, seed: int = 0, pixels: tuple[int, int] | None = None) -> Solver:
     """Answer the sample once.
 
     Args:
         constitution: see `context_named`; `none` is the honest setting for a trained model.
         seed: with the sample id and the epoch it makes the sample's random stream; unused when greedy.
+        pixels: fewest and most an image is scaled to, for this project's engines; others have limits of their own.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         context = context_named(constitution, str(state.metadata.get("category", "")))
         if context is not None:
             state.messages = with_context(state.messages, context)
-        return await generate(state, seed=sample_seed(seed, str(state.sample_id), state.epoch))
+        limits = image_options(get_model(), pixels)
+        return await generate(state, seed=sample_seed(seed, str(state.sample_id), state.epoch), **limits)
 
     return solve
+
+
+def image_options(model: Model, pixels: tuple[int, int] | None) -> dict[str, Any]:
+    """Pixel limits as a generation option; none for a model of another provider, which would not know it."""
+    return {"extra_body": {PIXELS: list(pixels)}} if pixels and isinstance(model.api, CopsdAPI) else {}
 
 
 def sample_seed(seed: int, sample_id: str, epoch: int) -> int:

@@ -61,6 +61,7 @@ class TaskSpec(BaseModel):
         needs: what an engine must be able to do beside generating (`score`); an API cannot.
         summary: for a task on rollouts of a model and a reference: the name in `SUMMARIES` of the function that makes
             its numbers; `metrics` is empty then, and `lower_is_better` says which of them are bad when they rise.
+        pixels: fewest and most an image is scaled to by this project's engines.
         reference, rollouts: what a task measures against, and, on rollouts, answers of each side to a prompt.
     """
 
@@ -76,6 +77,7 @@ class TaskSpec(BaseModel):
     needs: list[Capability] = []
     summary: str = ""
     lower_is_better: list[str] = []
+    pixels: tuple[int, int] | None = None
     reference: str = ""
     rollouts: int = 1
 
@@ -107,7 +109,7 @@ def build_task(
         solver: gives the answer instead of `respond`.
         sandbox: Inspect sandbox the scorers need.
     """
-    answer = solver or respond(spec.constitution, seed)
+    answer = solver or respond(spec.constitution, seed, spec.pixels)
     offline = get_judge("refusal").id
     if offline not in spec.judges.values():
         # The panel's refusals rest on a judge too: records of another version of it do not compare.

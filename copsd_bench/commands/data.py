@@ -65,7 +65,7 @@ def verify_data(
 ) -> None:
     """Load every file and check sha256 and record count. Exit code 4 if one is missing or altered.
 
-    A hub file whose sha256 is not pinned is verified by repository revision and record count; the table says so.
+    Images are decoded, every one. A hub file whose sha256 is not pinned is verified by repository revision and record count; the table says so.
 
     Example: `copsd-bench data verify xstest`
     """
@@ -96,6 +96,7 @@ def _check(names: list[str] | None, local_only: bool = False) -> None:
     from rich.console import Console
 
     from copsd_bench.sources import locate
+    from copsd_bench.sources.images import check_images
     from copsd_bench.sources.loader import load_records
 
     console, problems, checked = Console(), [], 0
@@ -108,12 +109,13 @@ def _check(names: list[str] | None, local_only: bool = False) -> None:
             checked += 1
             try:
                 loaded = load_records(pin, name)
+                seen = f" and {check_images(loaded):,} images" if pin.images is not None else ""
             except CopsdError as error:
                 problems.append(label)
                 console.print(f"[red]✗[/] {label}: {error}", highlight=False, soft_wrap=True)
                 continue
             console.print(
-                f"[green]✓[/] {label}: {loaded.count:,} records from {loaded.source}, by {loaded.verified_by} "
+                f"[green]✓[/] {label}: {loaded.count:,} records{seen} from {loaded.source}, by {loaded.verified_by} "
                 f"([dim]{loaded.sha256[:16]}[/])",
                 highlight=False,
                 soft_wrap=True,

@@ -140,8 +140,16 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check all, print the plan, generate nothing.", rich_help_panel=_OUT),
+        typer.Option(
+            "--dry-run",
+            help="Print what it would need (`--suite copsd`: also data sets, judges, memory and time), check all, "
+            "print the plan, generate nothing.",
+            rich_help_panel=_OUT,
+        ),
     ] = False,
+    hardware: Annotated[
+        str, typer.Option(help="For --dry-run: `a100`, `h100` or `h200`.", rich_help_panel=_OUT)
+    ] = "a100",
 ) -> None:
     """Evaluate a model: scores, and the collapse panel beside every score.
 
@@ -153,7 +161,9 @@ def run(
     `copsd-bench run --model my/model --base-url http://localhost:8000/v1`;
     `copsd-bench run --suite collapse --model my/model --adapter my-adapter --reference base`.
     """
-    given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "engine_arg")}
+    given: dict[str, Any] = {
+        k: v for k, v in locals().items() if k not in ("config", "dry_run", "hardware", "engine_arg")
+    }
     given["trust_remote_code"] = trust_remote_code or None
     given["unsafe_local_exec"] = unsafe_local_exec or None
     from rich.console import Console
@@ -166,8 +176,13 @@ def run(
         settings.display = "rich" if sys.stdout.isatty() else "plain"
     from copsd_bench.run import execute, plan
 
-    planned = plan(settings)
     console = Console()
+    if dry_run:
+        from copsd_bench.records.needs_table import print_needs
+        from copsd_bench.suites import tasks_of
+
+        print_needs(settings, tasks_of(settings.suite, settings.task), hardware, console)
+    planned = plan(settings)
     if dry_run:
         from copsd_bench.records.plan_table import print_plan
 

@@ -11,8 +11,8 @@ from copsd_bench.records.reported import EVIDENCE, Reported, ReportedRow, Report
 from copsd_bench.records.schema import Estimate, RunRecord
 
 CAUTION = (
-    "Rows marked as reported are what papers print; nothing of them was measured here. Measured rows beside them rest on "
-    "other judges, prompts and versions: they do not compare.\n"
+    "Rows marked as reported are what papers print; nothing of them was measured here. Measured rows beside them rest "
+    "on other judges, prompts and versions: they do not compare.\n"
 )
 
 

@@ -48,7 +48,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         name=log.eval.task.removeprefix("copsd_bench/"),
         version=str(log.eval.task_version),
         dataset=spec.dataset.model_copy(update={"used": used}),
-        generation=_generation(log, seed) | ({"rollouts": spec.rollouts} if spec.summary else {}),
+        generation=_generation(log, spec, seed) | ({"rollouts": spec.rollouts} if spec.summary else {}),
         judges={score: roles.get(judge, judge) for score, judge in spec.judges.items()},
         metrics=numbers.metrics,
         panel=panel(rows.model),
@@ -147,9 +147,11 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _generation(log: EvalLog, seed: int) -> dict[str, Any]:
+def _generation(log: EvalLog, spec: TaskSpec, seed: int) -> dict[str, Any]:
     config = log.plan.config.model_dump(exclude_none=True)
     settings = {name: config[name] for name in SAMPLING if name in config and name != "seed"}
+    if spec.pixels is not None and log.eval.model.startswith("copsd/"):
+        settings["pixels"] = list(spec.pixels)
     if settings.get("temperature"):
         settings["seed"] = seed
     return settings

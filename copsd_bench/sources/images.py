@@ -140,6 +140,20 @@ def decoded(content: bytes, what: str) -> "Image":
     return image
 
 
+def check_images(loaded: Loaded) -> int:
+    """Decode every image that records name; how many there are.
+
+    Raises:
+        CopsdError: one is missing or cannot be decoded.
+    """
+    assert loaded.pin.images is not None
+    images = images_of(loaded)
+    names = {str(record[field]) for record in loaded.records for field in loaded.pin.images.fields}
+    for name in sorted(names):
+        images.open(name)
+    return len(names)
+
+
 def images_of(loaded: Loaded) -> Images:
     """The images that loaded records name.
 
@@ -177,6 +191,15 @@ def _mirrored(pin: Pin, files: ImageFiles) -> Path | None:
         return None
     folder = mirror / files.mirror
     return _root(folder, files) or _in_archives([folder / name for name in files.archives], pin, files)
+
+
+def mirrored(pin: Pin) -> bool:
+    """Whether the mirror has a folder or an archive of the benchmark's images; nothing is unpacked."""
+    mirror, files = mirror_dir(), pin.images
+    if mirror is None or files is None or not files.mirror:
+        return False
+    folder = mirror / files.mirror
+    return _root(folder, files) is not None or any((folder / name).is_file() for name in files.archives)
 
 
 def _on_hub(pin: Pin, files: ImageFiles) -> Path | None:

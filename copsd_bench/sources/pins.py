@@ -75,6 +75,7 @@ class ImageFiles(BaseModel):
     """Where the images of a benchmark's records are.
 
     Attributes:
+        fields: of the records that name an image.
         column: of the records' parquet files that holds them (`{bytes, path}`); records of another format name files.
         mirror: folder below `COPSD_DATA_DIR`, in the authors' layout.
         archives: zip or tar files in it, or in the hub repository, that hold them.
@@ -84,6 +85,7 @@ class ImageFiles(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    fields: list[str] = ["image"]
     column: str = ""
     mirror: str = ""
     archives: list[str] = []

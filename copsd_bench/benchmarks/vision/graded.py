@@ -10,7 +10,7 @@ from inspect_ai.scorer import Scorer
 
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec
 from copsd_bench.benchmarks.vision.pictures import picture_task
-from copsd_bench.benchmarks.vision.profiles import of
+from copsd_bench.benchmarks.vision.profiles import ABILITY_PIXELS, of
 from copsd_bench.errors import CopsdError
 from copsd_bench.judges.registry import GRADER, role_of
 from copsd_bench.sources.loader import Loaded
@@ -66,6 +66,7 @@ def graded_task(
         primary=metrics[0].name,
         judges={f"judge_{number + 1}": role_of(number) for number in range(count)} or {"judge": NONE},
         constitution=constitution,
+        pixels=ABILITY_PIXELS.get(profile),
         notes=[*notes, *([] if count else [NO_JUDGE])],
     )
     return picture_task(name, version, loaded, samples, spec, [scorer] if count else [], config, seed)

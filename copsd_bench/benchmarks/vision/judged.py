@@ -17,7 +17,7 @@ from copsd_bench.benchmarks.safety import MAX_TOKENS
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec
 from copsd_bench.benchmarks.vision.metrics.keywords import copsd_refusal
 from copsd_bench.benchmarks.vision.pictures import picture_task
-from copsd_bench.benchmarks.vision.profiles import COPSD, of
+from copsd_bench.benchmarks.vision.profiles import COPSD, SAFETY_PIXELS, of
 from copsd_bench.collapse.text import empty
 from copsd_bench.judges.formats import format_named
 from copsd_bench.judges.protocol import Unscored, Verdict
@@ -141,6 +141,7 @@ def judged_task(
         primary=primary or (metrics if judged else offline)[0].name,
         judges=judges,
         constitution=constitution,
+        pixels=SAFETY_PIXELS.get(profile),
         notes=[*notes, *([FOLDED] if profile == COPSD and judged else [])],
         agreement=agreement,
     )

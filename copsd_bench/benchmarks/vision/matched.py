@@ -12,7 +12,7 @@ from inspect_ai.solver import TaskState
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec
 from copsd_bench.benchmarks.vision.metrics import letter, text_match, vqa
 from copsd_bench.benchmarks.vision.pictures import picture_task
-from copsd_bench.benchmarks.vision.profiles import COPSD, OFFICIAL, checked, of
+from copsd_bench.benchmarks.vision.profiles import ABILITY_PIXELS, COPSD, OFFICIAL, checked, of
 from copsd_bench.sources.images import Images
 from copsd_bench.sources.loader import Loaded
 
@@ -58,7 +58,13 @@ def matched_task(
         MetricSpec(name=of(f"accuracy_{short}", profile), score=first, tags={"category": category})
         for category, short in (by_category or {}).items()
     ]
-    spec = TaskSpec(dataset=loaded.info(len(samples)), metrics=metrics, primary=first, constitution=constitution)
+    spec = TaskSpec(
+        dataset=loaded.info(len(samples)),
+        metrics=metrics,
+        primary=first,
+        constitution=constitution,
+        pixels=ABILITY_PIXELS.get(profile),
+    )
     config = GenerateConfig(temperature=0, max_tokens=MAX_TOKENS)
     return picture_task(name, version, loaded, samples, spec, [accuracies(rule)], config, seed, images=images)
 

@@ -13,11 +13,11 @@ from copsd_bench.benchmarks.attack import REQUEST
 from copsd_bench.benchmarks.collapse.reference import models_of, parse_reference
 from copsd_bench.benchmarks.model_judge import image_of
 from copsd_bench.benchmarks.refusal_scorer import REFUSED_HARMFUL, refusal
-from copsd_bench.benchmarks.respond import context_named, sample_seed, with_context
+from copsd_bench.benchmarks.respond import context_named, image_options, sample_seed, with_context
 from copsd_bench.benchmarks.safety import MAX_TOKENS
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec
 from copsd_bench.benchmarks.vision.pictures import picture_task
-from copsd_bench.benchmarks.vision.profiles import COPSD, OFFICIAL, checked, of
+from copsd_bench.benchmarks.vision.profiles import COPSD, OFFICIAL, SAFETY_PIXELS, checked, of
 from copsd_bench.errors import CopsdError
 from copsd_bench.judges.pairwise import NOT_BOTH_HARMLESS, POINTS, ModelJudge, Outcome, both_orders
 from copsd_bench.judges.pairwise_prompts import Aspect
@@ -78,6 +78,7 @@ def pairwise_task(
         primary=metrics[0].name if compared else REFUSED_HARMFUL.name,
         judges={"refused": get_judge("refusal").id} | ({of("pairwise", profile): GRADER} if compared else {}),
         constitution=constitution,
+        pixels=SAFETY_PIXELS.get(profile),
         reference=reference if compared else "",
         notes=[] if compared else [UNJUDGED],
     )
@@ -90,7 +91,7 @@ def pairwise_task(
         [refusal(), *([compared_answers(profile)] if compared else [])],
         config,
         seed,
-        before=[other_answer(reference, constitution, seed, config)] if compared else [],
+        before=[other_answer(reference, constitution, seed, config, spec.pixels)] if compared else [],
     )
 
 
@@ -123,7 +124,9 @@ def own_answers() -> tuple[Scorer, list[MetricSpec]]:
 
 
 @solver
-def other_answer(reference: str, constitution: str, seed: int, config: GenerateConfig) -> Solver:
+def other_answer(
+    reference: str, constitution: str, seed: int, config: GenerateConfig, pixels: tuple[int, int] | None = None
+) -> Solver:
     """Let the reference answer the same question about the same image first.
 
     Args:
@@ -131,6 +134,7 @@ def other_answer(reference: str, constitution: str, seed: int, config: GenerateC
         constitution: what the tested model sees.
         seed: of the tested model; the reference draws from the next one.
         config: of both answers.
+        pixels: see `respond`.
     """
     parsed = parse_reference(reference, constitution)
 
@@ -138,7 +142,8 @@ def other_answer(reference: str, constitution: str, seed: int, config: GenerateC
         _, other = models_of(reference, constitution)
         context = context_named(parsed.constitution, str(state.metadata.get("category", "")))
         messages = list(state.messages) if context is None else with_context(state.messages, context)
-        given = config.merge(GenerateConfig(seed=sample_seed(seed + 1, str(state.sample_id), state.epoch)))
+        stream = sample_seed(seed + 1, str(state.sample_id), state.epoch)
+        given = config.merge(GenerateConfig(seed=stream, **image_options(other, pixels)))
         state.store.set(ANSWER, (await other.generate(messages, config=given)).completion)
         return state
 

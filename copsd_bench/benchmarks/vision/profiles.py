@@ -7,6 +7,12 @@ PROFILES = (COPSD, OFFICIAL)
 """`copsd`: as the COPSD paper's evaluation code scores (lmms-eval for general ability); `official`: as the benchmark's
 authors do."""
 
+SAFETY_PIXELS = {COPSD: (3136, 200_704)}
+"""Pixels an image is scaled to on the safety sets, by profile, as the paper's generation script says; the model's own
+limits elsewhere. Processors that scale every image to one size take none."""
+ABILITY_PIXELS = {COPSD: (200_704, 1_605_632)}
+"""The same for general ability, as lmms-eval's Qwen wrappers say."""
+
 
 def checked(profile: str) -> str:
     """The profile's name.
