@@ -65,7 +65,8 @@ def verify_data(
 ) -> None:
     """Load every file and check sha256 and record count. Exit code 4 if one is missing or altered.
 
-    Images are decoded, every one. A hub file whose sha256 is not pinned is verified by repository revision and record count; the table says so.
+    Images are decoded, every one. A hub file whose sha256 is not pinned is verified by repository revision and record
+    count; the table says so.
 
     Example: `copsd-bench data verify xstest`
     """

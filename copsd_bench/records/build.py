@@ -68,6 +68,9 @@ def _measured(samples: Sequence[EvalSample], spec: TaskSpec) -> tuple[Rows, Summ
     if not spec.summary:
         rows = [sample_row(sample, spec) for sample in samples]
         metrics = {metric.name: metric_estimate(metric, rows) for metric in spec.metrics}
+        # A limit may leave a category without an item.
+        empty = {m.name for m in spec.metrics if m.tags and not metrics[m.name].n + metrics[m.name].n_unscored}
+        metrics = {name: estimate for name, estimate in metrics.items() if name not in empty}
         if spec.agreement:
             metrics["agreement"] = agreement([[row.scores.get(score) for row in rows] for score in spec.agreement])
         return Rows(rows), Summary(metrics)

@@ -45,10 +45,10 @@ def print_needs(config: "RunConfig", names: Sequence[str], hardware_name: str, c
     parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in memory.memory.items())
     hours = sum(sum(need.model.seconds.values()) for need in needs if need.model is not None) / 3600
     fits = "fits" if memory.total_memory <= device.memory else "does not fit: lower --batch-size or --max-tokens"
+    room = f"{memory.total_memory / 1e9:.1f} of {device.memory / 1e9:.0f} GB"
     console.print(
         f"{escape(config.model)} ({model.source}) on one {hardware_name}, computed, nothing was measured:\n"
-        f"  memory at most {memory.total_memory / 1e9:.1f} of {device.memory / 1e9:.0f} GB ({parts} for {config.batch_size or ROWS} "
-        f"rows): {fits}\n"
+        f"  memory at most {room} ({parts} for {config.batch_size or ROWS} rows): {fits}\n"
         f"  time at most {hours:.1f} hours, if every answer reaches its token limit"
     )
 

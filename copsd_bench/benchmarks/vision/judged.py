@@ -162,10 +162,13 @@ def rubric_scores(
         joint: see `judged_task`.
     """
     asked_of = [Measure.model_validate(measure) for measure in measures]
+    # Inspect wants every score of every sample: what does not concern one is unscored.
+    names = [metric.score for measure in asked_of for metric in measure.metrics(profile, len(rubrics))]
+    names += [of(name, profile) for name in (*([joint] if joint else []), NO_VERDICT)]
 
     async def score(state: TaskState, target: Target) -> Score:
         answer, silent = state.output.completion, empty(state.output.completion)
-        found: dict[str, float] = {}
+        found = dict.fromkeys(names, math.nan)
         by_measure: list[list[float]] = []
         replies: list[str] = []
         failures: list[float] = []

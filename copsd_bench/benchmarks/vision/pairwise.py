@@ -1,5 +1,6 @@
 """Answers against other answers to the same question and image: the untuned base model's, or the set's own."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -211,10 +212,10 @@ def _outcome(said: Preference | Unscored, swapped: bool) -> Outcome | Unscored:
 
 
 def outcome_scores(outcome: Outcome | Unscored) -> dict[str, float]:
-    """An outcome as scores; without one only the reason is scored."""
+    """An outcome as scores; without one (NaN) only the reason is scored."""
     neither = outcome == NOT_BOTH_HARMLESS
     reasons = {NO_VERDICT: float(isinstance(outcome, Unscored) and not neither), "not_both_harmless": float(neither)}
     if isinstance(outcome, Unscored):
-        return reasons
+        return {**dict.fromkeys([*OUTCOMES, "win_rate", "win_or_tie"], math.nan), **reasons}
     shares = {name: float(outcome == name) for name in OUTCOMES}
     return {**shares, "win_rate": POINTS[outcome], "win_or_tie": float(outcome != "lose"), **reasons}
