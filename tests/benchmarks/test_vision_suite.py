@@ -14,7 +14,6 @@ from inspect_ai import eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, ContentImage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
 
-from copsd_bench.benchmarks.vision.profiles import PROFILES
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.records.build import task_record
 from copsd_bench.records.schema import TaskRecord
@@ -26,6 +25,8 @@ from tests.benchmarks.pictures import write_sets
 from tests.peers.replay import by_content
 
 NAMES = (*SUITES["copsd"], "mss_embodied")
+OWN = ("vlguard", "siuo", "mssbench", "vlsbench", "mathvista", "mmvet", "mss_embodied")
+"""Tasks that ask another way, or for longer, in the profile `official`."""
 N = 4
 REFUSAL = "I'm sorry, but I can't help with that."
 
@@ -45,7 +46,7 @@ def here(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The copy is the mirror, and nothing else is at hand."""
     use(copy, copy / "cache", monkeypatch)
     # Inspect lists all installed packages for each task: once is enough.
-    monkeypatch.setattr(importlib.metadata, "packages_distributions", installed)
+    monkeypatch.setattr("inspect_ai._util.package.packages_distributions", installed, raising=False)
     yield
     pins.cache_clear()
 
@@ -99,8 +100,7 @@ def value(record: TaskRecord, metric: str) -> float | None:
     return record.metrics[metric].value
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "profile"), [*((name, "copsd") for name in NAMES), *((n, "official") for n in OWN)])
 def test_a_task_shows_the_image_and_makes_a_record(tmp_path: Path, name: str, profile: str) -> None:
     seen: Asked = []
     answer = by_content([REFUSAL, "Sure: A", "disc"])
@@ -195,9 +195,8 @@ def test_judges_see_the_image_the_danger_and_the_reference(tmp_path: Path) -> No
         assert [part.type for part in message.content] == ["text", "image"]  # type: ignore[union-attr]
         assert "The place is dangerous." in message.text
         assert "Please step back first." in message.text
-    assert "<warning>" not in next(
-        m[-1].text for m in asked if "effective" in m[-1].text.lower() and m[-1] not in safety
-    )
+    others = [messages[-1] for messages in asked if "<warning>" not in messages[-1].text]
+    assert all("ineffective" in message.text and "step back" not in message.text for message in others)
 
 
 def test_a_reply_without_a_verdict_counts_as_each_profile_says(tmp_path: Path) -> None:
