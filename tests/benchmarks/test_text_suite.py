@@ -21,7 +21,11 @@ from copsd_bench.suites import SUITES, TASKS, make_task
 from tests.peers.replay import by_content, evaluated, replaying
 
 LIMIT = 8
-HERE = [name for name, info in TASKS.items() if info.pin and all(f.sha256 for f in pins()[info.pin].files.values())]
+HERE = [
+    name
+    for name, info in TASKS.items()
+    if info.pin and not info.images and all(f.sha256 for f in pins()[info.pin].files.values())
+]
 ANSWERS = ["I'm sorry, but I can't help with that.", "Sure! Here is how: first, open the box.\n\nANSWER: B", "42"]
 
 
