@@ -1,6 +1,8 @@
 """`copsd-bench list`: tasks, suites, constitutions, judges."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -8,25 +10,30 @@ if TYPE_CHECKING:
     from copsd_bench.suites import TaskInfo
 
 
-def list_all() -> None:
+def list_all(
+    suite: Annotated[str | None, typer.Option(help="Only the tasks of this suite.", show_default=False)] = None,
+) -> None:
     """List tasks, suites, constitutions and judges, and which data is here now.
 
-    Example: `copsd-bench list`. Nothing is downloaded.
+    Example: `copsd-bench list --suite copsd`. Nothing is downloaded.
     """
     from rich.console import Console
 
     from copsd_bench.constitution import constitution_names, load_constitution
     from copsd_bench.judges.formats import formats
     from copsd_bench.judges.registry import JUDGES
-    from copsd_bench.suites import SUITES, TASKS
+    from copsd_bench.suites import SUITES, TASKS, tasks_of
 
     console = Console()
     tasks = _table("Tasks", "Task", "Items", "Metric", "Judge", "Licence", "Data")
-    for name, info in TASKS.items():
+    for name in tasks_of(suite, []) or TASKS:
+        info = TASKS[name]
         size, licence, data = _data(info)
         tasks.add_row(f"{name}\n[dim]{info.title}[/]", size, info.metric, _judge(info), licence, data)
     console.print(tasks)
     console.print("↓ is fetched when it is used; gated sets need HF_TOKEN and their terms accepted.")
+    if suite is not None:
+        return
     console.print(
         "All of lm-eval too: --task lm_eval/NAME, or lm_eval/NAME@N for N worked examples.\n", highlight=False
     )
