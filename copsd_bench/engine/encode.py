@@ -106,6 +106,9 @@ class Encoder:
                 "A message holds an image, but this model takes text only; use a vision-language model.",
                 ExitCode.MODEL,
             )
+        mark = self.tokenizer.convert_ids_to_tokens(self.processor.image_token_id)
+        if any(mark in part for message in messages for part in _texts(message["content"])):
+            raise CopsdError(f"The text beside an image holds the image's placeholder {mark!r}; take it out.")
         pictures = [read_image(image) for image in images]
         ids, features = self.processor(text, pictures, limits)
         if self.keeps_images:

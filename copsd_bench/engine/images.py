@@ -16,6 +16,8 @@ from copsd_bench.models.digest import chat_template
 QWEN_VL = "Qwen2VLImageProcessorPil"
 """The image processor of Qwen2-VL and all that came after it."""
 
+PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
+"""Features that tell image tokens from text, which ids tell too."""
 FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.json")
 """What a folder may hold for images; the tokenizer writes its own files, the template among them."""
 
@@ -176,9 +178,7 @@ class Processor:
     ) -> tuple[list[int], dict[str, Any]]:
         ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         if (found := ids.count(self.image_token_id)) != len(pixels):
-            raise ValueError(
-                f"the prompt has {found} image placeholders for {len(pixels)} images (does its text hold one?)"
-            )
+            raise ValueError(f"the chat template writes {found} placeholders for {len(pixels)} images")
         features = dict(self.image_processor(images=list(pixels), return_tensors="pt", **self.options(limits)))
         merged = self.image_processor.merge_size**2
         counts = iter((features["image_grid_thw"].prod(dim=1) // merged).tolist())
@@ -191,4 +191,7 @@ class Processor:
         ids: list[int] = inputs["input_ids"][0].tolist()
         if ids.count(self.image_token_id) < len(pixels):
             raise ValueError(f"the prompt has no placeholder for one of {len(pixels)} images")
+        marks = inputs["input_ids"] == self.image_token_id
+        if any(not bool((inputs[key] == marks).all()) for key in PER_TOKEN if key in inputs):
+            raise ValueError("it tells more kinds of tokens apart than image and text")
         return ids, {k: v for k, v in inputs.items() if k not in ("input_ids", "attention_mask")}

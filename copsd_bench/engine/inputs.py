@@ -10,10 +10,8 @@ from typing import Any
 
 import torch
 
+from copsd_bench.engine.images import PER_TOKEN
 from copsd_bench.engine.protocol import Prompt
-
-PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
-"""Features with one number a token, [1, T], that are padded as ids are."""
 
 
 def extra_inputs(
@@ -35,8 +33,12 @@ def extra_inputs(
         return {}
     width = max(lengths)
     keys = sorted({key for prompt in prompts for key in prompt.features})
-    merged = {key: _per_token(key, prompts, lengths, width, left) for key in keys if key in PER_TOKEN}
-    merged |= {k: _stacked([p.features[k] for p in prompts if k in p.features]) for k in keys if k not in PER_TOKEN}
+    merged = {
+        key: _image_tokens(prompts, model, lengths, width, left)
+        if key in PER_TOKEN
+        else _stacked([prompt.features[key] for prompt in prompts if key in prompt.features])
+        for key in keys
+    }
     inputs = {k: v.to(model.device, model.dtype if v.is_floating_point() else None) for k, v in merged.items()}
     if _grid(model) is not None:
         rows = [
@@ -82,12 +84,14 @@ def _stacked(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat(fitted)
 
 
-def _per_token(key: str, prompts: Sequence[Prompt], lengths: Sequence[int], width: int, left: bool) -> torch.Tensor:
+def _image_tokens(
+    prompts: Sequence[Prompt], model: Any, lengths: Sequence[int], width: int, left: bool
+) -> torch.Tensor:
+    """1 at tokens that stand for pixels, [B, T]."""
     rows = []
     for prompt, length in zip(prompts, lengths, strict=True):
         row = torch.zeros(1, length, dtype=torch.long)
-        if key in prompt.features:
-            row[:, : len(prompt.ids)] = prompt.features[key][:, : len(prompt.ids)]  # a prefix of it may be wanted
+        row[0, : len(prompt.ids)] = torch.tensor(prompt.ids) == model.config.image_token_id
         rows.append(_padded(row, width, left))
     return torch.cat(rows)
 

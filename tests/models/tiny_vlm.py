@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedToke
 
 from tests.engine.tiny import SMALL, byte_tokenizer
 
-FAMILIES = ("qwen3_vl", "qwen2_5_vl", "idefics3", "llava")
+FAMILIES = ("qwen3_vl", "qwen2_5_vl", "idefics3", "llava", "gemma3")
 
 TEMPLATE = (
     "{%% for m in messages %%}<|im_start|>{{ m.role }}\n"
@@ -25,6 +25,7 @@ PLACEHOLDER = {
     "qwen2_5_vl": "<|vision_start|><|image_pad|><|vision_end|>",
     "idefics3": "<image>",
     "llava": "<image>",
+    "gemma3": "<boi>",
 }
 QWEN_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 IDEFICS_TOKENS = ["<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]
@@ -40,7 +41,8 @@ def save_tiny_vlm(folder: Path, family: str = "qwen3_vl") -> Path:
     Args:
         folder: to write into.
         family: one of `FAMILIES`. The Qwen-VL ones take images of any size within pixel limits, Idefics3 splits large
-            ones into tiles, Llava crops all to one size.
+            ones into tiles, Llava crops and Gemma 3 scales all to one size; the tokens of an image in Gemma 3 see each
+            other, and half of its layers see a window only.
     """
     tokenizer = _tokenizer(family)
     torch.manual_seed(0)
@@ -54,6 +56,8 @@ def save_tiny_vlm(folder: Path, family: str = "qwen3_vl") -> Path:
         _idefics_processor(tokenizer).save_pretrained(folder)
     elif family == "llava":
         _llava_processor(tokenizer).save_pretrained(folder)
+    elif family == "gemma3":
+        _gemma_processor(tokenizer).save_pretrained(folder)
     else:
         tokenizer.save_pretrained(folder)
         (folder / "preprocessor_config.json").write_text(json.dumps(_qwen_image_processor(family)))
@@ -87,7 +91,7 @@ def ask_about(image: Any, question: str = "What is this?") -> list[dict[str, Any
 
 def _tokenizer(family: str) -> PreTrainedTokenizerFast:
     tokenizer = byte_tokenizer(TEMPLATE % PLACEHOLDER[family])
-    extra = {"idefics3": IDEFICS_TOKENS, "llava": []}.get(family, QWEN_TOKENS)
+    extra = {"idefics3": IDEFICS_TOKENS, "llava": [], "gemma3": ["<boi>", "<eoi>"]}.get(family, QWEN_TOKENS)
     special = ["<|im_start|>", "<|im_end|>", "<image>", *extra]
     tokenizer.add_special_tokens({"additional_special_tokens": special, "eos_token": "<|im_end|>"})
     return tokenizer
@@ -112,6 +116,13 @@ def _config(family: str, tokenizer: PreTrainedTokenizerFast) -> Any:
         text |= {"rope_parameters": QWEN_ROPE}
         return AutoConfig.for_model(family, vision_config=eyes, text_config=text, **ids)
     eyes |= {"num_hidden_layers": 2, "num_attention_heads": 4, "patch_size": 8}
+    if family == "gemma3":
+        layers = {"sliding_window": 12, "layer_types": ["sliding_attention", "full_attention"]}
+        return AutoConfig.for_model(
+            family, vision_config={**eyes, "model_type": "siglip_vision_model", "image_size": 32},
+            text_config={**text, **layers, "model_type": "gemma3_text"}, mm_tokens_per_image=4,
+            image_token_index=token("<image>"), boi_token_index=token("<boi>"), eoi_token_index=token("<eoi>"),
+        )  # fmt: skip
     text |= {"model_type": "llama"}
     if family == "idefics3":
         return AutoConfig.for_model(
@@ -160,3 +171,17 @@ def _llava_processor(tokenizer: PreTrainedTokenizerFast) -> Any:
         eyes, tokenizer, patch_size=8, vision_feature_select_strategy="default", num_additional_image_tokens=1,
         chat_template=tokenizer.chat_template, image_token="<image>",
     )  # fmt: skip
+
+
+def _gemma_processor(tokenizer: PreTrainedTokenizerFast) -> Any:
+    from transformers import Gemma3Processor
+    from transformers.models.gemma3 import Gemma3ImageProcessorPil
+
+    named = {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<image>"}
+    seeing = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, bos_token="<bos>", eos_token="<|im_end|>",
+        extra_special_tokens=named,
+    )  # fmt: skip
+    seeing.chat_template = tokenizer.chat_template
+    eyes = Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
+    return Gemma3Processor(eyes, seeing, tokenizer.chat_template, image_seq_length=4)
