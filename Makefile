@@ -63,6 +63,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Installing the project and everything else it needs (some minutes) ..."
 	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
 	@$(VENV)/bin/pip install $(PIP_FLAGS) -c $(VENV)/constraints.txt -e '.[all,test]'
+	@# Its scorers alone, for tests/peers: what else it needs (torchvision, OpenCV, wandb ...) stays out.
+	@$(VENV)/bin/pip install $(PIP_FLAGS) --no-deps lmms-eval==0.7.3
 	@touch $@
 
 test-vllm: $(VENV_VLLM)/installed

@@ -1,7 +1,5 @@
 """Grades of the vision-language ability benchmarks, worded for this project: MM-Vet and LLaVA-Wilder."""
 
-import re
-
 from copsd_bench.judges.formats import Case, JudgeFormat, Message
 from copsd_bench.judges.protocol import Unscored, Verdict
 from copsd_bench.judges.rubrics import NO_VERDICT
@@ -38,8 +36,11 @@ def correctness(reply: str) -> float | None:
 
 
 def pair(reply: str) -> tuple[float, float] | None:
-    """The two numbers of a reply's first line, of the reference and of the model; None unless it holds just these."""
-    found = re.split(r"[,\s]+", reply.strip().split("\n", 1)[0].strip())
+    """The two numbers of a reply's first line, of the reference and of the model; None unless it holds just these.
+
+    As for lmms-eval, one space or one comma stands between them.
+    """
+    found = reply.split("\n", 1)[0].strip().replace(",", " ").split(" ")
     if len(found) != 2:
         return None
     try:

@@ -24,8 +24,12 @@ FIELDS: dict[str, str] = {
     "epochs": "answers per item",
     "reference": "what the model was measured against: name, weights, constitution",
     "samples": "the items; varied, the comparison is on those in common",
+    "images": "the images of the items that are in both",
 }
 """Fields that must agree, with what they mean: the values `--vary` takes."""
+
+IMAGE = "image_sha256"
+"""Tag of a sample that was asked about an image."""
 
 ASKING = ("inspect-evals", "lm-eval")
 """Packages that the wording of questions, few-shot examples and checkers come from."""
@@ -51,6 +55,7 @@ def task_key(record: RunRecord, task: TaskRecord) -> Key:
         "epochs": record.epochs,
         **_reference_key(task.reference),
         "samples": frozenset(row.id for row in task.samples),
+        "images": frozenset((row.id, row.tags[IMAGE]) for row in task.samples if IMAGE in row.tags),
     }
 
 
@@ -85,7 +90,7 @@ def differences(base: RunRecord, other: RunRecord, vary: Sequence[str] = (), tas
         for name, (a, b) in keys.items()
         if name in wanted
         for field in dict.fromkeys([*a, *b])
-        if a.get(field) != b.get(field) and not is_varied(field, vary)
+        if _differ(field, a.get(field), b.get(field)) and not is_varied(field, vary)
     ]
 
 
@@ -124,6 +129,14 @@ def _check_vary(vary: Sequence[str], present: set[str]) -> None:
             raise CopsdError(f"`--vary {name}` is not needed: a difference is a warning only.")
         if name not in valid:
             raise unknown_name("field to vary", name, valid)
+
+
+def _differ(field: str, a: Any, b: Any) -> bool:
+    """Whether two values of a field keep records apart; of images only those of common items count."""
+    if field == "images":
+        mine, theirs = dict(a or ()), dict(b or ())
+        return any(theirs.get(item, image) != image for item, image in mine.items())
+    return bool(a != b)
 
 
 def _difference(a: Any, b: Any) -> str:

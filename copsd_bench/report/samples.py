@@ -1,7 +1,9 @@
 """Answers side by side, read from Inspect's logs beside the records: records themselves hold no texts."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 LONGEST = 1200
+THUMBNAIL = 240
 Key = tuple[str, int]
 
 
@@ -29,11 +32,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Moved:
-    """A prompt with the answers of every side to it."""
+    """A prompt with the answers of every side to it; `image` is a small copy of what it is about, as a data URI."""
 
     prompt: str
     group: Group
     answers: list[Answer]
+    image: str = ""
 
 
 @dataclass
@@ -114,7 +118,7 @@ def _moved(side: Side, base: Side, task: str, texts: dict[int, _Texts], harmful:
                 Answer(who, _shortened(text), _said(its))
                 for who, its, text in zip((base, side), (was, row), both, strict=True)
             ]
-            found.append(Moved(_prompt(sample), row.group, answers))
+            found.append(Moved(_prompt(sample), row.group, answers, thumbnail(sample)))
     return found
 
 
@@ -158,6 +162,24 @@ def _answers(
 def _prompt(sample: "EvalSample") -> str:
     text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
     return text if len(text) <= 400 else f"{text[:400]} …"
+
+
+def thumbnail(sample: "EvalSample") -> str:
+    """The first image of a logged sample, at most `THUMBNAIL` pixels wide and high; empty if its log holds none."""
+    from inspect_ai.model import ContentImage
+
+    parts = [part for message in sample.messages if isinstance(message.content, list) for part in message.content]
+    image = next((part.image for part in parts if isinstance(part, ContentImage)), "")
+    image = sample.attachments.get(image.removeprefix("attachment://"), image)
+    if not image.startswith("data:image/"):
+        return ""
+    from copsd_bench.engine.images import read_image
+
+    pixels = read_image(image).pixels
+    pixels.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = BytesIO()
+    pixels.save(out, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}"
 
 
 def _shortened(text: str) -> str:

@@ -154,7 +154,15 @@ def test_a_grade_is_the_number_before_the_first_space(reply: str, grade: float |
 
 @pytest.mark.parametrize(
     ("reply", "ratings"),
-    [("10 7\nWhy", (10, 7)), ("10, 7", (10, 7)), ("10 7 3", None), ("ten 7", None), ("10", None), ("0 0", None)],
+    [
+        ("10 7\nWhy", (10, 7)),
+        ("10,7", (10, 7)),
+        ("10, 7", None),
+        ("10 7 3", None),
+        ("ten 7", None),
+        ("10", None),
+        ("0 0", None),
+    ],
 )
 def test_ratings_stand_alone_on_the_first_line(reply: str, ratings: tuple[float, float] | None) -> None:
     assert pair(reply) == ratings

@@ -342,7 +342,7 @@ def test_mmvet_is_graded_by_capability_and_asks_again(tmp_path: Path) -> None:
 
 
 def test_llava_wilder_is_a_ratio_of_sums(tmp_path: Path) -> None:
-    replies = {"0": "10 8\nGood.", "1": "9, 3\nBad.", "2": "10 10", "3": "Both are good."}
+    replies = {"0": "10 8\nGood.", "1": "9,3\nBad.", "2": "10 10", "3": "Both are good."}
 
     def judge(text: str) -> str:
         return replies[text.partition("What is it, ")[2][0]]

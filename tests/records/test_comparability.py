@@ -97,3 +97,20 @@ def test_no_common_task_or_item_is_refused() -> None:
         compare(BASE, _task(name="other"))
     with pytest.raises(CopsdError, match="share no item"):
         compare(BASE, _task(samples=rows(prefix="elsewhere:")), vary=["samples"])
+
+
+def test_runs_on_other_images_do_not_compare() -> None:
+    """Of the items both have; a further item with an image of its own is a matter of `samples`."""
+
+    def shown(digests: dict[str, str]) -> RunRecord:
+        samples = BASE.tasks[0].samples
+        return _task(
+            samples=[row.model_copy(update={"tags": {"image_sha256": digests.get(row.id, "0")}}) for row in samples]
+        )
+
+    same, first = shown({}), BASE.tasks[0].samples[0].id
+    assert differences(same, shown({})) == []
+    assert differences(same, BASE) == []
+    (line,) = differences(same, shown({first: "1"}))
+    assert "images differ (1 only in the first, 1 only in the second" in line
+    assert differences(same, shown({first: "1"}), ["images"]) == []

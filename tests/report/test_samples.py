@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import EvalSample
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 
+from copsd_bench.engine.images import read_image
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_bench.records.schema import RunRecord
 from copsd_bench.records.store import read_record
-from copsd_bench.report.samples import Moved, samples
+from copsd_bench.report.samples import THUMBNAIL, Moved, samples, thumbnail
 from copsd_bench.report.sides import sides_of
 from tests.cli import copsd_bench
+from tests.models.tiny_vlm import data_uri, draw
 
 Run = tuple[RunRecord, Path]
 
@@ -55,3 +59,12 @@ def test_without_logs_the_page_says_where_the_texts_are(run: Run) -> None:
     found = samples(sides, {}, False)
     assert found.moved == []
     assert "--logs" in found.missing
+
+
+def test_a_question_about_an_image_shows_it_small() -> None:
+    image = data_uri(draw(3, (900, 600)))
+    asked = ChatMessageUser(content=[ContentImage(image="attachment://a"), ContentText(text="What is this?")])
+    sample = EvalSample(id="a", epoch=1, input="q", target="", messages=[asked], attachments={"a": image})
+    assert read_image(thumbnail(sample)).pixels.size == (THUMBNAIL, THUMBNAIL * 2 // 3)
+    assert thumbnail(sample.model_copy(update={"attachments": {}})) == ""
+    assert thumbnail(sample.model_copy(update={"messages": [ChatMessageUser(content="text")]})) == ""
