@@ -162,12 +162,14 @@ def _advice(located: Located) -> str:
 
 
 def _convert(pin: Pin, records: list[dict[str, Any]], located: Located) -> list[dict[str, Any]]:
-    if not pin.converter:
-        return records
     try:
-        return [CONVERTERS[pin.converter](record) for record in records]
+        found = [CONVERTERS[pin.converter](record) for record in records] if pin.converter else records
+        for record in found:
+            for name in pin.fields:
+                record[name]
     except (KeyError, TypeError, AttributeError) as error:
         raise CopsdError(
             f"{located.paths[0]} has another schema than {pin.title}: {error!r} in a record; {_advice(located)}.",
             ExitCode.DATA,
         ) from error
+    return found

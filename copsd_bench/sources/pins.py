@@ -96,7 +96,8 @@ class ImageFiles(BaseModel):
 class Pin(BaseModel):
     """A benchmark's data. `converter` names a function that brings every source to one schema.
 
-    Files are named `test`, `train` ..., or `test/<subset>` where every subset is a file of its own. `items` is the
+    Files are named `test`, `train` ..., or `test/<subset>` where every subset is a file of its own. `fields` are those
+    that every record must have in the end, for sets whose files have no known sha256. `items` is the
     number of samples a task makes of its records, where that is another and known; `megabytes` roughly what a download
     takes.
     """
@@ -107,6 +108,7 @@ class Pin(BaseModel):
     licence: str
     hub: HubRepo | None = None
     converter: str = ""
+    fields: list[str] = []
     images: ImageFiles | None = None
     items: int = Field(default=0, ge=0)
     megabytes: int = Field(default=0, ge=0)

@@ -204,3 +204,12 @@ def test_a_repository_and_revision_can_be_changed(tmp_path: Path, monkeypatch: p
     assert (pin.hub.repo, pin.size, pin.licence) == ("me/GQA", 12578, "MIT")
     with pytest.raises(CopsdError, match="dataset me/GQA at main is not in the hub cache"):
         load_records("gqa")
+
+
+def test_another_schema_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a set whose file has no known sha256."""
+    monkeypatch.setenv("COPSD_SOURCES", str(write_sets(tmp_path, 3)))
+    rows = [{"question": "What is it?", "Answer": "A disc.", "image": cell(picture(i))} for i in range(3)]
+    write_table(tmp_path / "vision" / "LLaVA-Wilder" / "test-00000-of-00001.parquet", rows)
+    with pytest.raises(CopsdError, match=r"has another schema than LLaVA-Wilder \(small\): KeyError\('Question'\)"):
+        load_records("llava_wilder")
