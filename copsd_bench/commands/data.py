@@ -13,7 +13,8 @@ app = typer.Typer(
     name="data",
     no_args_is_help=True,
     help="Benchmark data: pinned files, looked for in `COPSD_DATA_DIR` (your mirror), the hub cache, the hub, and "
-    "GitHub, in this order; every file is verified before it is used.",
+    "GitHub, in this order; every file is verified before it is used. Other repositories, revisions or copies: name a "
+    "YAML file in `COPSD_SOURCES`, e.g. with `vqav2: {hub: {repo: OWNER/NAME, revision: main}}`.",
 )
 
 Names = Annotated[list[str] | None, typer.Argument(help="Benchmarks, e.g. `xstest gsm8k`. Default: all.")]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from copsd_bench.commands.list import list_all
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.estimate import architecture, hardware
@@ -62,6 +63,16 @@ def test_a_dry_run_names_data_judges_memory_and_time(empty: Path) -> None:
     assert "hours" in text
     with pytest.raises(CopsdError, match="is not at hand"):
         plan(RunConfig(model=QWEN, suite="copsd"))
+
+
+def test_a_suite_is_listed_without_data(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    list_all("copsd")
+    text = capsys.readouterr().out
+    assert all(name in text for name in SUITES["copsd"])
+    assert "hub, gated" in text
+    assert "gsm8k" not in text
+    with pytest.raises(CopsdError, match="did you mean 'copsd'"):
+        list_all("copds")
 
 
 def test_needs_follow_the_settings(empty: Path) -> None:

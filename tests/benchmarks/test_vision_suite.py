@@ -280,6 +280,7 @@ def test_vlguards_attacks_succeed_by_phrases_and_safe_answers_are_compared(tmp_p
     assert value(record, "attack_success_unsafes.official") == 0.5
     assert value(record, "attack_success_safe_unsafes.official") == 1
     assert value(record, "help_win_rate.official") == 0.75
+    assert record.judges["help.official"] == "mockllm/model"
     assert record.metrics["help_win.official"].n == 2
 
 

@@ -92,6 +92,7 @@ def judged_task(
     max_tokens: int = MAX_TOKENS,
     joint: str = "",
     more: Sequence[tuple[Scorer, Sequence[MetricSpec]]] = (),
+    more_judges: Mapping[str, str] | None = None,
     primary: str = "",
     expected: int = 0,
     notes: Sequence[str] = (),
@@ -107,7 +108,7 @@ def judged_task(
         constitution, seed: of the answers.
         max_tokens: of an answer.
         joint: name of a score that all measures must grant.
-        more: further scorers of the profile and their numbers.
+        more: further scorers of the profile and their numbers; `more_judges` says who gives those scores, if a model.
         primary: metric that stands for the task, if not the first measure (or, without a judge, the refusals).
         expected: see `picture_task`.
         notes: for the record.
@@ -115,7 +116,7 @@ def judged_task(
     groups = {str((sample.metadata or {})["group"]) for sample in samples}
     offline = [REFUSED_HARMFUL] * ("harmful" in groups) + [REFUSED_BENIGN] * ("benign" in groups)
     offline = [APPROPRIATE, *offline] if {"harmful", "benign"} <= groups else offline
-    judges = {"refused": get_judge("refusal").id}
+    judges = {"refused": get_judge("refusal").id, **(more_judges or {})}
     scorers: list[Scorer] = [refusal()]
     metrics: list[MetricSpec] = []
     agreement: list[str] = []

@@ -13,6 +13,7 @@ from copsd_bench.benchmarks.vision.metrics.keywords import vlguard_refusal
 from copsd_bench.benchmarks.vision.pairwise import own_answers
 from copsd_bench.benchmarks.vision.pictures import question
 from copsd_bench.benchmarks.vision.profiles import COPSD, OFFICIAL, checked, of
+from copsd_bench.judges.registry import GRADER
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
@@ -64,6 +65,7 @@ def vlguard(profile: str = COPSD, judge: str = "refusal", constitution: str = "n
         seed,
         max_tokens=MAX_TOKENS[profile],
         more=more,
+        more_judges={of("help", OFFICIAL): GRADER} if len(more) > 1 else None,
         primary=ATTACKS[0].name if official else "",
     )
 
