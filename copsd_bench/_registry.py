@@ -8,7 +8,7 @@ from inspect_ai.model import ModelAPI, modelapi
 
 from copsd_bench.benchmarks.bridge.task import lm_eval
 from copsd_bench.benchmarks.prompts import prompts
-from copsd_bench.suites import TASKS
+from copsd_bench.task_table import TASKS
 
 BENCHMARKS = {
     name: getattr(import_module(f"copsd_bench.benchmarks.{info.module}"), name) for name, info in TASKS.items()

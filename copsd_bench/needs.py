@@ -12,7 +12,7 @@ from copsd_bench.config import RunConfig
 from copsd_bench.models.estimate import WIDTH, Architecture, Hardware, Needs, inference
 from copsd_bench.sources.locate import local
 from copsd_bench.sources.pins import Pin, pins
-from copsd_bench.suites import TASKS, Work
+from copsd_bench.task_table import TASKS, Work
 
 PROMPT_TOKENS = 128
 """Of a question's text: more than nearly all of them have."""

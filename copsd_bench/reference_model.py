@@ -12,7 +12,8 @@ from copsd_bench.errors import CopsdError
 from copsd_bench.judges.registry import split_judges
 from copsd_bench.models.remote import is_inspect_model
 from copsd_bench.records.schema import ModelInfo, ReferenceInfo
-from copsd_bench.suites import TASKS, task_info
+from copsd_bench.suites import task_info
+from copsd_bench.task_table import TASKS
 from copsd_bench.tested_model import find_model
 
 ENGINE_SETTINGS = {"engine", "engine_args", "dtype", "device", "batch_size", "trust_remote_code"}

@@ -12,7 +12,8 @@ from copsd_bench.judges.registry import JUDGES, role_of, split_judges
 from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ModelInfo
-from copsd_bench.suites import TASKS, task_info
+from copsd_bench.suites import task_info
+from copsd_bench.task_table import TASKS
 
 if TYPE_CHECKING:
     from copsd_bench.run import Plan

@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from copsd_bench.suites import TaskInfo
+    from copsd_bench.task_table import TaskInfo
 
 
 def list_all(
@@ -22,7 +22,8 @@ def list_all(
     from copsd_bench.constitution import constitution_names, load_constitution
     from copsd_bench.judges.formats import formats
     from copsd_bench.judges.registry import JUDGES
-    from copsd_bench.suites import SUITES, TASKS, tasks_of
+    from copsd_bench.suites import SUITES, tasks_of
+    from copsd_bench.task_table import TASKS
 
     console = Console()
     tasks = _table("Tasks", "Task", "Items", "Metric", "Judge", "Licence", "Data")

@@ -17,7 +17,8 @@ from copsd_bench.records.build import task_record
 from copsd_bench.replay import plan_responses
 from copsd_bench.run import execute
 from copsd_bench.sources.pins import pins
-from copsd_bench.suites import SUITES, TASKS, make_task
+from copsd_bench.suites import SUITES, make_task
+from copsd_bench.task_table import TASKS
 from tests.peers.replay import by_content, evaluated, replaying
 
 LIMIT = 8

@@ -20,7 +20,8 @@ from copsd_bench.records.schema import RunRecord
 from copsd_bench.records.table import print_results
 from copsd_bench.run import execute, plan
 from copsd_bench.sources.pins import pins
-from copsd_bench.suites import SUITES, TASKS
+from copsd_bench.suites import SUITES
+from copsd_bench.task_table import TASKS
 from tests.benchmarks.pictures import write_sets
 from tests.models.tiny_vlm import save_tiny_vlm
 
@@ -65,7 +66,10 @@ def test_a_dry_run_names_data_judges_memory_and_time(empty: Path) -> None:
         plan(RunConfig(model=QWEN, suite="copsd"))
 
 
-def test_a_suite_is_listed_without_data(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_suite_is_listed_without_data(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     list_all("copsd")
     text = capsys.readouterr().out
     assert all(name in text for name in SUITES["copsd"])
