@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from copsd_bench.engine.context import Context
+from copsd_bench.engine.images import data_uri
 from copsd_bench.engine.protocol import Completion, Engine, Sampling, View
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.digest import file_sha256
@@ -166,7 +167,10 @@ class InspectAnswerer:
         def content(given: Any) -> Any:
             if isinstance(given, str):
                 return given
-            return [ContentImage(image=p["image"]) if "image" in p else ContentText(text=p["text"]) for p in given]
+            return [
+                ContentImage(image=data_uri(Path(part["image"]))) if "image" in part else ContentText(text=part["text"])
+                for part in given
+            ]
 
         kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
         output = await self.model.generate(
