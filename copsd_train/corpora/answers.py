@@ -26,10 +26,13 @@ class Question:
     seed: int
     image: str | None = None
 
+    def turns(self) -> list[dict[str, Any]]:
+        """The conversation without the context."""
+        return user_turn(self.prompt, self.image)
+
     def messages(self) -> list[dict[str, Any]]:
         """The conversation, with the context in it."""
-        turn = user_turn(self.prompt, self.image)
-        return self.context.apply(turn) if self.context else turn
+        return self.context.apply(self.turns()) if self.context else self.turns()
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class EngineAnswerer:
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; decoded together, each kept as soon as it is finished."""
-        prompts = [encoded(self.engine, q.prompt, q.image, q.context) for q in questions]
+        prompts = [encoded(self.engine, q.turns(), q.context) for q in questions]
         keys = [
             _key(self.name, p.key if p.images else p.ids, sampling, q.seed)
             for p, q in zip(prompts, questions, strict=True)

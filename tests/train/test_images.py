@@ -230,7 +230,7 @@ def test_pixels_are_read_when_they_are_wanted(
 ) -> None:
     monkeypatch.setattr(images, "KEPT", 2)
     draw(1).save(tmp_path / "a.png")
-    prompt = images.encoded(policy.engine, "What?", str(tmp_path / "a.png"), None)
+    prompt = images.encoded(policy.engine, images.user_turn("What?", str(tmp_path / "a.png")), None)
     features = prompt.features
     assert features  # known without reading
     assert pickle.loads(pickle.dumps(features)) == {}
@@ -246,7 +246,7 @@ def test_pixels_are_read_when_they_are_wanted(
 def test_an_author_by_name_sees_the_image_too(base: ResolvedModel, corpus: Path, tmp_path: Path) -> None:
     author = InspectAnswerer(str(base.path), Ledger(tmp_path / "work"))
     shown = {row.id: row.image for row in read_prompts(corpus)}
-    questions = [Question("What is this?", None, 0, shown[name]) for name in ("s1", "s2", "s1")]
+    questions = [Question("What is this?", None, 0, image=shown[name]) for name in ("s1", "s2", "s1")]
     one, other, again = author.answer(questions, Sampling(max_tokens=8, temperature=1.0), "Looking")
     assert one == again != other
     assert author.answer(questions, Sampling(max_tokens=8, temperature=1.0), "From the ledger") == [one, other, again]
