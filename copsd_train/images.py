@@ -7,7 +7,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from copsd_bench.engine.context import Context
-from copsd_bench.engine.images import read_image
+from copsd_bench.engine.encode import Conversation
+from copsd_bench.engine.images import images_of, read_image
 from copsd_bench.engine.protocol import Engine, Prompt
 from copsd_bench.errors import CopsdError, ExitCode
 
@@ -22,22 +23,20 @@ def user_turn(prompt: str, image: str | None) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": prompt}]}]
 
 
-def encoded(engine: Engine, prompt: str, image: str | None, context: Context | None) -> Prompt:
-    """A question as a model sees it, with a context around its text.
+def encoded(engine: Engine, conversation: Conversation, context: Context | None) -> Prompt:
+    """A conversation as a model sees it, with a context around the text of its last question.
 
     Args:
         engine: of the model.
-        prompt: the question.
-        image: file, or None.
+        conversation: with one image file at most (see `user_turn`).
         context: what is put around the question; the image stays where it is.
 
     Raises:
         CopsdError: as `Encoder`.
     """
-    whole = engine.encode(user_turn(prompt, image), context)
-    if image is None:
-        return whole
-    return replace(whole, features=StoredFeatures(engine, image, whole.images))
+    prompt = engine.encode(conversation, context)
+    found = images_of(conversation)
+    return replace(prompt, features=StoredFeatures(engine, found[0], prompt.images)) if found else prompt
 
 
 class StoredFeatures(Mapping[str, Any]):

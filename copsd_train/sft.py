@@ -14,7 +14,7 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train import losses
 from copsd_train.corpora.answers import stream
 from copsd_train.corpora.schema import SftRow
-from copsd_train.images import encoded
+from copsd_train.images import encoded, user_turn
 from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
 from copsd_train.recipe_parts import Sft
@@ -41,7 +41,7 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     examples = []
     for row in rows:
         context = load_constitution(row.context).context() if config.with_context and row.context else None
-        prompt = encoded(engine, row.prompt, row.image, context)
+        prompt = encoded(engine, user_turn(row.prompt, row.image), context)
         response = engine.tokenizer(prefix + row.response.strip(), add_special_tokens=False, verbose=False)["input_ids"]
         if prompt.images and engine.placeholder in response:
             raise CopsdError(f"Row {row.id!r}: its response holds an image placeholder; take it out.", ExitCode.DATA)

@@ -11,7 +11,7 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train.corpora.schema import PromptRow, constitution_of
 from copsd_train.distill_recipe import Teacher
-from copsd_train.images import encoded
+from copsd_train.images import encoded, user_turn
 
 GOLD = (
     f"{SLOT}\n\nFor your eyes only, this is a reference answer to the message above:\n\n{{reference}}\n\n"
@@ -184,7 +184,7 @@ def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: str
 
 def _encoded(engine: TransformersEngine, row: PromptRow, context: Context | None) -> Prompt:
     try:
-        return encoded(engine, row.prompt, row.image, context)
+        return encoded(engine, user_turn(row.prompt, row.image), context)
     except CopsdError as error:
         raise CopsdError(f"Row {row.id!r}: {error}", error.code) from error
 

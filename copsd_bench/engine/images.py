@@ -99,6 +99,20 @@ def read_image(image: Any) -> Picture:
     return Picture(pixels, hashlib.sha256(data).hexdigest())
 
 
+def data_uri(path: Path) -> str:
+    """An image file as an API takes it.
+
+    Raises:
+        CopsdError: as `read_image`.
+    """
+    from PIL import Image
+
+    read_image(path)
+    data = path.read_bytes()
+    kind = Image.open(io.BytesIO(data)).get_format_mimetype() or "image/png"
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
 def _decoded(uri: str) -> bytes:
     header, comma, body = uri.partition(",")
     if not comma or not header.endswith(";base64"):

@@ -57,7 +57,7 @@ def load_model(
         tokenizer = AutoTokenizer.from_pretrained(path, **common)
         processor = Processor(path, tokenizer, config.image_token_id, trust_remote_code) if vision else None
         tokenizer = processor.tokenizer if processor is not None else tokenizer
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CopsdError(f"Model {path} cannot be loaded: {reason}", ExitCode.MODEL) from error
     model = model.to(device)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from copsd_bench.engine.context import Context
+from copsd_bench.engine.images import data_uri
 from copsd_bench.engine.protocol import Completion, Engine, Sampling, View
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.digest import file_sha256
@@ -25,10 +26,13 @@ class Question:
     seed: int
     image: str | None = None
 
+    def turns(self) -> list[dict[str, Any]]:
+        """The conversation without the context."""
+        return user_turn(self.prompt, self.image)
+
     def messages(self) -> list[dict[str, Any]]:
         """The conversation, with the context in it."""
-        turn = user_turn(self.prompt, self.image)
-        return self.context.apply(turn) if self.context else turn
+        return self.context.apply(self.turns()) if self.context else self.turns()
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class EngineAnswerer:
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; decoded together, each kept as soon as it is finished."""
-        prompts = [encoded(self.engine, q.prompt, q.image, q.context) for q in questions]
+        prompts = [encoded(self.engine, q.turns(), q.context) for q in questions]
         keys = [
             _key(self.name, p.key if p.images else p.ids, sampling, q.seed)
             for p, q in zip(prompts, questions, strict=True)
@@ -166,7 +170,10 @@ class InspectAnswerer:
         def content(given: Any) -> Any:
             if isinstance(given, str):
                 return given
-            return [ContentImage(image=p["image"]) if "image" in p else ContentText(text=p["text"]) for p in given]
+            return [
+                ContentImage(image=data_uri(Path(part["image"]))) if "image" in part else ContentText(text=part["text"])
+                for part in given
+            ]
 
         kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
         output = await self.model.generate(

@@ -155,7 +155,7 @@ def _own_answers(
                 row.prompt,
                 load_constitution(constitution_of(row)).context() if constitution else None,
                 stream(config.seed, "own", row.id),
-                row.image,
+                image=row.image,
             )
             for row in rows
         ],
@@ -176,7 +176,7 @@ def _candidates(
             row.prompt,
             load_constitution(constitution_of(row)).context(),
             stream(config.seed, "candidate", name, row.id),
-            row.image,
+            image=row.image,
         )
         for row in rows
     ]
@@ -197,7 +197,10 @@ def _rewrites(
         for k in range(config.rewrites)
     ]
     answers = base.answer(
-        [Question(text, None, stream(config.seed, "rewrite", row.id, k), row.image) for _, row, _, text, k in asked],
+        [
+            Question(text, None, stream(config.seed, "rewrite", row.id, k), image=row.image)
+            for _, row, _, text, k in asked
+        ],
         Sampling(config.max_tokens, config.rewrite_temperature),
         "Rewriting in the base model's style",
     )

@@ -183,7 +183,7 @@ def _prefers(
                 for prompt, a, b in zip(prompts, first, second, strict=True)
             ]
             questions = [
-                Question(text, None, stream(seed, "judge", text), row.image)
+                Question(text, None, stream(seed, "judge", text), image=row.image)
                 for text, row in zip(texts, rows, strict=True)
             ]
             replies = judge.answer(questions, Sampling(MAX_TOKENS), f"Comparing candidates: {aspect} ({judge.name})")

@@ -16,6 +16,7 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_train import images, sft
+from copsd_train.corpora.answers import InspectAnswerer, Ledger, Question
 from copsd_train.corpora.schema import PromptRow, read_prompts, read_sft, write_rows
 from copsd_train.distill_recipe import Teacher
 from copsd_train.generators import with_picture
@@ -69,11 +70,11 @@ def built(policy: Policy, corpus: Path, **teacher: Any) -> dict[str, Row]:
 def naive_logprobs(engine: TransformersEngine, prompt: Prompt, completion: tuple[int, ...]) -> list[float]:
     """By transformers alone, in one pass over one row, which finds positions by itself."""
     ids = torch.tensor([[*prompt.ids, *completion]])
-    types = {}
-    if "image_grid_thw" in prompt.features:
-        types = {"mm_token_type_ids": (ids == engine.placeholder).int()}
+    inputs = dict(prompt.features)
+    wanted = {"image_grid_thw": "mm_token_type_ids", "token_type_ids": "token_type_ids"}
+    inputs |= {wanted[key]: (ids == engine.placeholder).int() for key in prompt.features if key in wanted}
     with torch.inference_mode():
-        logits = engine.model(input_ids=ids, **dict(prompt.features), **types, use_cache=False).logits[0]
+        logits = engine.model(input_ids=ids, **inputs, use_cache=False).logits[0]
     logprobs = logits[len(prompt.ids) - 1 : -1].log_softmax(dim=-1)
     return logprobs.gather(1, torch.tensor(completion).unsqueeze(1)).squeeze(1).tolist()
 
@@ -207,6 +208,10 @@ def test_the_recipe_trains_a_teacher_and_a_student(base: ResolvedModel, corpus: 
         assert row["noise_floor"] < 1e-4
         assert row["path_noise"] < 1e-4  # decoding, scoring and the training pass put pixels at the same places
         assert row.get("gap_with_context", 1) > 1e-3
+    samples = read_lines(run.folder / "samples.jsonl")
+    assert {row["id"]: row.get("image_sha256") for row in samples} == {
+        row["id"]: given[row["id"]].image_sha256 for row in samples
+    }
     tensors = load_file(run.output("distill") / "adapter_model.safetensors")
     assert not any("visual" in name or "vision" in name for name in tensors)
     merge(base, run.output("distill"), tmp_path / "merged")
@@ -225,7 +230,7 @@ def test_pixels_are_read_when_they_are_wanted(
 ) -> None:
     monkeypatch.setattr(images, "KEPT", 2)
     draw(1).save(tmp_path / "a.png")
-    prompt = images.encoded(policy.engine, "What?", str(tmp_path / "a.png"), None)
+    prompt = images.encoded(policy.engine, images.user_turn("What?", str(tmp_path / "a.png")), None)
     features = prompt.features
     assert features  # known without reading
     assert pickle.loads(pickle.dumps(features)) == {}
@@ -236,6 +241,15 @@ def test_pixels_are_read_when_they_are_wanted(
     draw(2).save(tmp_path / "a.png")
     with pytest.raises(CopsdError, match=r"a\.png was changed while it was in use"):
         dict(features)
+
+
+def test_an_author_by_name_sees_the_image_too(base: ResolvedModel, corpus: Path, tmp_path: Path) -> None:
+    author = InspectAnswerer(str(base.path), Ledger(tmp_path / "work"))
+    shown = {row.id: row.image for row in read_prompts(corpus)}
+    questions = [Question("What is this?", None, 0, image=shown[name]) for name in ("s1", "s2", "s1")]
+    one, other, again = author.answer(questions, Sampling(max_tokens=8, temperature=1.0), "Looking")
+    assert one == again != other
+    assert author.answer(questions, Sampling(max_tokens=8, temperature=1.0), "From the ledger") == [one, other, again]
 
 
 def test_vllm_gets_the_picture_itself(policy: Policy, corpus: Path) -> None:
