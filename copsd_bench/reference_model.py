@@ -48,7 +48,7 @@ def check_task_options(config: RunConfig, names: Sequence[str]) -> bool:
     for option in ("reference", "rollouts", "embedding_model", "profile"):
         if getattr(config, option) is not None and option not in taken:
             flag, tasks = f"--{option.replace('_', '-')}", ", ".join(n for n, i in TASKS.items() if option in i.options)
-            raise CopsdError(f"{flag} is for some tasks only ({tasks}); none of them is to be run.")
+            raise CopsdError(f"{flag} is for tasks that take it ({tasks}); none of them is to be run.")
     if not measured:
         return False
     if config.reference is None:

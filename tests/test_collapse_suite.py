@@ -174,7 +174,11 @@ BAD = [
     ((*SELF, "--prompts", "blank.csv"), "line 3 has no prompt text", ExitCode.DATA),
     ((*SUITE, "--reference", "mockllm/m", "--judge", "mockllm/m"), "is the reference", ExitCode.USAGE),
     ((*SELF, "--judge", "refusal"), "takes the judges grader", ExitCode.USAGE),
-    (("--task", "mini", "--reference", "self"), "--reference is for tasks of the suite collapse", ExitCode.USAGE),
+    (
+        ("--task", "mini", "--reference", "self"),
+        "--reference is for tasks that take it",
+        ExitCode.USAGE,
+    ),
     ((*LENGTHS, "--embedding-model", "x"), "--embedding-model is for tasks", ExitCode.USAGE),
     (("--task", "pairwise_help", "--reference", "self"), "needs a model that judges", ExitCode.USAGE),
     ((*KL, "--model", "mockllm/model"), "whole token distributions", ExitCode.USAGE),

@@ -20,7 +20,7 @@ from copsd_bench.records.schema import RunRecord
 from copsd_bench.records.table import print_results
 from copsd_bench.run import execute, plan
 from copsd_bench.sources.pins import pins
-from copsd_bench.suites import SUITES
+from copsd_bench.suites import SUITES, make_task
 from copsd_bench.task_table import TASKS
 from tests.benchmarks.pictures import write_sets
 from tests.models.tiny_vlm import save_tiny_vlm
@@ -97,7 +97,7 @@ def test_needs_follow_the_settings(empty: Path) -> None:
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
-    """All twelve through a random vision-language model, its own judge."""
+    """All twelve through a random vision-language model."""
     folder = tmp_path_factory.mktemp("suite")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COPSD_SOURCES", str(write_sets(folder, 3)))
@@ -105,7 +105,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
         patch.setenv("COPSD_CACHE_DIR", str(folder / "cache"))
         pins.cache_clear()
         model = save_tiny_vlm(folder / "model", "llava")
-        settings = {"model": str(model), "suite": "copsd", "limit": 1, "max_tokens": 4, "judge": "self"}
+        settings = {"model": str(model), "suite": "copsd", "limit": 1, "max_tokens": 4}
         yield execute(plan(RunConfig(**settings, dtype="float32", out=folder / "runs", display="none")), ["run"])
     pins.cache_clear()
 
@@ -113,9 +113,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
 def test_all_twelve_are_one_record_and_one_table(record: RunRecord) -> None:
     assert [task.name for task in record.tasks] == list(SUITES["copsd"])
     assert all(len(task.samples) == 1 and task.samples[0].tags["image_sha256"] for task in record.tasks)
-    safe = next(task for task in record.tasks if task.name == "siuo")
-    assert safe.primary == "safe.copsd"
-    assert safe.metrics["no_verdict.copsd"].value == 1  # random weights judge nothing
+    unscored = [task.name for task in record.tasks if task.metrics[task.primary].value is None]
+    assert unscored == ["mathvista", "llava_wilder", "mmvet"]  # without a judge
     out = Console(file=io.StringIO(), width=120)
     print_results(record, out)
     table = out.file.getvalue()  # type: ignore[attr-defined]
@@ -132,24 +131,30 @@ def test_reported_and_measured_rows_stand_side_by_side(record: RunRecord) -> Non
     safety = next(grid for grid in grids if "Table 2" in grid.title and "4B" in grid.title)
     rows = {row[0]: row[1:] for row in safety.rows}
     assert rows["reported: COPSD (standard)"][:2] == ["77.76", "81.29"]
+    assert not any(name.startswith("measured: ") for name in rows)  # no judge
+    general = next(grid for grid in grids if "Table 3" in grid.title and "4B" in grid.title)
+    rows = {row[0]: row[1:] for row in general.rows}
     (measured,) = [name for name in rows if name.startswith("measured: ")]
-    assert rows[measured][safety.headings.index("SIUO safe") - 1].startswith("0.00 ±")
-    assert rows[measured][0] == "–"  # nothing to compare with
+    assert rows[measured][general.headings.index("GQA") - 1].startswith("0.00 ±")
+    assert rows[measured][0] == "–"
     assert all(row[0].startswith(("reported: ", "measured: ")) for grid in grids for row in grid.rows)
 
 
-def test_columns_name_metrics_that_tasks_have(record: RunRecord) -> None:
-    """But for win rates, which need a reference."""
-    metrics = {f"{task.name}:{name}" for task in record.tasks for name in task.metrics}
-    named = {
-        metric.measured
-        for paper in all_reported()
-        for table in paper.tables
-        for metric in table.metrics
-        if metric.measured
-    }
+def test_columns_name_metrics_that_tasks_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPSD_SOURCES", str(write_sets(tmp_path, 3)))
+    monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COPSD_CACHE_DIR", str(tmp_path / "cache"))
+    pins.cache_clear()
+    metrics = set()
+    for name in SUITES["copsd"]:
+        reference = {"reference": "self"} if "reference" in TASKS[name].options else {}
+        task = make_task(name, "grader", **reference)
+        metrics |= {f"{name}:{metric['name']}" for metric in (task.metadata or {})["copsd"]["metrics"]}
+    pins.cache_clear()
+    columns = [metric for paper in all_reported() for table in paper.tables for metric in table.metrics]
+    named = {metric.measured for metric in columns if metric.measured}
     assert len(named) == 17
-    assert {name for name in named - metrics if "_win_or_tie" not in name} <= {"vlguard:compliance.copsd"}
+    assert named <= metrics
 
 
 def test_known_inconsistencies_are_footnotes() -> None:
