@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from copsd_bench.judges.pairwise_prompts import NEITHER, RUBRICS, TEMPLATE, Aspect
+from copsd_bench.judges.pairwise_prompts import HELP_IF_HARMLESS, NEITHER, RUBRICS, TEMPLATE, Aspect
 from copsd_bench.judges.protocol import Choice, PairwiseJudge, Preference, Unscored
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ class ModelJudge:
 
     def question(self, prompt: str, first: str, second: str) -> str:
         """What the model is asked about one pair."""
-        more = NEITHER if self._aspect == "help_if_harmless" else ""
-        return TEMPLATE.format(rubric=RUBRICS[self._aspect], prompt=prompt, first=first, second=second, more=more)
+        if self._aspect in RUBRICS:
+            return TEMPLATE.format(rubric=RUBRICS[self._aspect], prompt=prompt, first=first, second=second)
+        return TEMPLATE.format(rubric=HELP_IF_HARMLESS, prompt=prompt, first=first, second=second) + NEITHER
 
     def _message(self, text: str) -> "list[ChatMessage]":
         from inspect_ai.model import ChatMessageUser, ContentText
