@@ -16,16 +16,29 @@ from copsd_bench.errors import CopsdError, ExitCode
 
 @dataclass(frozen=True)
 class Question:
-    """A user turn, what is put around it, and the random stream of its answer."""
+    """A user turn, what is put around it, and the random stream of its answer.
+
+    Attributes:
+        prompt: the user turn.
+        context: what is put around it.
+        seed: random stream of the answer.
+        before: earlier exchanges of the conversation, each what the user said and what was answered.
+    """
 
     prompt: str
     context: Context | None
     seed: int
+    before: tuple[tuple[str, str], ...] = ()
+
+    def turns(self) -> list[dict[str, Any]]:
+        """The conversation without the context."""
+        roles = ("user", "assistant")
+        earlier = [{"role": r, "content": text} for pair in self.before for r, text in zip(roles, pair, strict=True)]
+        return [*earlier, {"role": "user", "content": self.prompt}]
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation, with the context in it."""
-        turn = [{"role": "user", "content": self.prompt}]
-        return self.context.apply(turn) if self.context else turn
+        return self.context.apply(self.turns()) if self.context else self.turns()
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ class EngineAnswerer:
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; decoded together, each kept as soon as it is finished."""
-        prompts = [self.engine.encode([{"role": "user", "content": q.prompt}], q.context) for q in questions]
+        prompts = [self.engine.encode(q.turns(), q.context) for q in questions]
         keys = [_key(self.name, p.ids, sampling, q.seed) for p, q in zip(prompts, questions, strict=True)]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
         with _progress(what, len(keys), len(keys) - len(missing)) as advance:
@@ -106,6 +119,10 @@ class EngineAnswerer:
                 seeds = [questions[i].seed for i in missing]
                 self.engine.generate(self.view, [prompts[i] for i in missing], sampling, seeds, keep)
         return [self.ledger[key] for key in keys]
+
+    def tokens(self, text: str) -> int:
+        """Length of a text in the model's tokens."""
+        return len(self.engine.encode(text).ids) if text else 0
 
 
 class InspectAnswerer:
@@ -152,9 +169,9 @@ class InspectAnswerer:
         return [self.ledger[key] for key in keys]
 
     async def _ask(self, question: Question, sampling: Sampling) -> Answer:
-        from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
+        from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
 
-        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
+        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
         output = await self.model.generate(
             [kinds[message["role"]](content=message["content"]) for message in question.messages()],
             config=GenerateConfig(
