@@ -5,12 +5,13 @@ the source of every default.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from copsd_train.corpora.cross_sft import CrossSftConfig
 from copsd_train.corpora.prompts import CorpusConfig
+from copsd_train.corpora.reframing import ReframingConfig
 from copsd_train.distill_recipe import Distill
 from copsd_train.recipe_parts import Checkpoints, Lora, MonitorSettings, Section, Sft
 
@@ -43,7 +44,7 @@ class Recipe(Section):
     gradient_checkpointing: bool = True
     prompts: list[str] = Field(default=[])
     allow_overlap: bool = False
-    corpus: CrossSftConfig | None = None
+    corpus: Annotated[CrossSftConfig | ReframingConfig, Field(discriminator="kind")] | None = None
     sft: Sft | None = None
     distill: Distill | None = None
     monitor: MonitorSettings = MonitorSettings()

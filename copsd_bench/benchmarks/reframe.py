@@ -80,11 +80,12 @@ def reframed(task: Task, name: str, seed: int) -> Task:
     arm = Arm.named(name)
     spec = TaskSpec.model_validate((task.metadata or {})[KEY])
     if spec.summary or "score" in spec.needs:
-        raise CopsdError(f"Task {task.name} does not ask for one answer a prompt, so that --respond {name} has no place.")
+        raise CopsdError(f"Task {task.name} does not ask for one answer a prompt: --respond {name} has no place there.")
     if spec.constitution != NO_CONSTITUTION:
         raise CopsdError(f"--respond {name} brings guidelines of its own; leave --constitution out.")
-    notes = [*spec.notes, f"answered by {name}: output tokens are of the last call only"]
-    task.metadata = {**(task.metadata or {}), KEY: {**spec.model_dump(mode="json"), "respond": arm.id(), "notes": notes}}
+    spec.notes.append(f"answered by {name}: output tokens are of the last call only")
+    spec.respond = arm.id()
+    task.metadata = {**(task.metadata or {}), KEY: spec.model_dump(mode="json")}
     task.solver = around(task.solver, reframe(arm.refine, arm.guidelines, seed))
     return task
 
@@ -93,7 +94,7 @@ def reframed(task: Task, name: str, seed: int) -> Task:
 def reframe(refine: bool, guidelines: Extent, seed: int = 0) -> Solver:
     """Takes the place of one call of the model.
 
-    The response mode goes into the sample's metadata. What the conversation shows is the original prompt and the answer.
+    The response mode goes into the sample's metadata. The conversation shows the original prompt and the answer.
 
     Args:
         refine, guidelines: see `Arm`.

@@ -29,7 +29,8 @@ def context_named(constitution: str, category: str = "") -> Context | None:
 
     Args:
         constitution: `none`, a constitution's name or file, `category` for the one that matches the sample's category
-            (`default` where there is none), or one of `CONTEXTS`; `@user` or `@system` after it overrides its placement.
+            (`default` where there is none), or one of `CONTEXTS`; `@user` or `@system` after it overrides its
+            placement.
         category: the sample's category.
 
     Raises:
