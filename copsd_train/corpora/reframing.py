@@ -113,23 +113,17 @@ def build_reframing(
     preserved = preserving_rows(base, [row for row in rows if row.kind != "safety"], preserving, config.seed, summary)
     tried = _refinements(config, base, [row for row in rows if row.kind == "safety"], summary)
     judge = None if config.judge in JUDGES else InspectAnswerer(config.judge, ledger)
-    judgements = judge_refinements(tried, judge, config.safety_filter, config.seed)
-    judged = [
-        (_row(config, base, *both), both[0]) for both in zip(tried, judgements, strict=True) if both[0].refined.text
-    ]
-    refined = [(row, each) for row, each in judged if row.provenance["verdict"]["fault"] is None]
+    judged = list(zip(tried, judge_refinements(tried, judge, config.safety_filter, config.seed), strict=True))
+    refined = [(_row(config, base, each, said), each) for each, said in judged if said.fault is None]
     summary.asked["refined answers"] = len(tried)
-    summary.rejected["refined answers"].update(j.fault for j in judgements if j.fault is not None)
-    for lengths, name in (
-        (summary.base_tokens, "first"),
-        (summary.first_tokens, "draft"),
-        (summary.matched_tokens, "refined"),
-    ):
-        lengths += [base.tokens(getattr(each, name).text) for _, each in refined]
+    summary.rejected["refined answers"].update(said.fault for _, said in judged if said.fault is not None)
+    summary.base_tokens = [base.tokens(each.first.text) for _, each in refined]
+    summary.first_tokens = [base.tokens(each.draft.text) for _, each in refined]
+    summary.matched_tokens = [base.tokens(each.refined.text) for _, each in refined]
     corpus = preserved + [row for row, _ in refined]
     write_atomic(out.with_name(out.name + ".summary.json"), summary.json(corpus))
-    steps = {each.row.id: _steps(each) for each in tried}
-    write_sheet(sheet_beside(out), corpus if refined else [row for row, _ in judged], steps)
+    shown = corpus if refined else [_row(config, base, *both) for both in judged if both[0].refined.text]
+    write_sheet(sheet_beside(out), shown, {each.row.id: _steps(each) for each in tried})
     if not refined:
         raise CopsdError(_nothing_left(config, len(tried), summary, sheet_beside(out)), ExitCode.RUN)
     require_both_sides(corpus, f"The corpus {out}, after {summary.rejections()},")
