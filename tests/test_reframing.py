@@ -19,6 +19,7 @@ from copsd_bench.guidelines import load_guidelines
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_bench.records.comparability import differences
+from copsd_bench.records.leaderboard import leaderboard
 from copsd_bench.records.schema import RunRecord
 from copsd_bench.reframing import MODES, Rewrite, parse_rewrite, rewriter_turns
 from copsd_bench.run import execute, plan
@@ -155,8 +156,10 @@ def test_runs_of_different_arms_do_not_compare(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         records.append(evaluated(tmp_path / name, name, Rewriter())[0])
     [line] = differences(*records)
-    assert line.startswith("prompts: generation.respond is not given / rewrite@all-")
+    assert line.startswith("prompts: respond is direct / rewrite@all-")
     assert differences(*records, vary=["respond"]) == []
+    [block] = leaderboard(records)
+    assert [row.name for row in block.rows] == ["scripted/tested", "scripted/tested · rewrite@all"]
     assert len({Arm.named(name).id() for name in ("rewrite", "rewrite@general", "rewrite@none", "rewrite-refine")}) == 4
 
 
@@ -165,6 +168,7 @@ def test_runs_of_different_arms_do_not_compare(tmp_path: Path) -> None:
     [
         ({"respond": "rewrite-refin"}, "did you mean 'rewrite-refine'"),
         ({"respond": "rewrite@al"}, "did you mean 'all'"),
+        ({"constitution": "shard-guideline"}, "did you mean 'shard-guidelines'"),
         ({"respond": "rewrite", "constitution": "default"}, "leave --constitution out"),
         ({"respond": "rewrite", "task": ["copying"], "reference": "constitution:default"}, "one answer a prompt"),
     ],

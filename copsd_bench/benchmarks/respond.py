@@ -16,7 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.engine.context import Context, Placement
-from copsd_bench.errors import CopsdError
+from copsd_bench.errors import CopsdError, unknown_name
 from copsd_bench.guidelines import CONTEXTS, load_guidelines
 from copsd_bench.records.schema import ConstitutionInfo
 
@@ -46,6 +46,8 @@ def context_named(constitution: str, category: str = "") -> Context | None:
     placement: Placement | None = "user" if where == "user" else "system" if where == "system" else None
     if name in CONTEXTS:
         return load_guidelines().context(name, category, placement)
+    if name not in constitution_names() and not name.endswith((".yaml", ".yml")):
+        raise unknown_name("constitution", name, [*constitution_names(), *CONTEXTS])
     return load_constitution(name).context(placement)
 
 
