@@ -38,7 +38,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), demo: bool = False) ->
     if demo:
         small = read_mapping(DEMO, "Recipe", "extends: copsd")
         small["corpus"] = small.pop("corpora").get(raw.get("corpus", {}).get("kind"), {})
-        raw = merged(raw, {key: value for key, value in small.items() if key in raw})
+        raw = merged(raw, _on_sections_of(raw, small))
     for override in overrides:
         raw = merged(raw, _parsed(override))
     return validated(raw, name)
@@ -82,6 +82,17 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str =
         elif a != b:
             return f"{here} was {a!r} and is now {b!r}"
     return None
+
+
+def _on_sections_of(raw: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes for the stages that a recipe has, and for those of their sections that it has."""
+    there = {key: value for key, value in small.items() if key in raw}
+    return {
+        stage: {k: v for k, v in value.items() if k in raw[stage] or not isinstance(v, Mapping)}
+        if isinstance(value, Mapping)
+        else value
+        for stage, value in there.items()
+    }
 
 
 def _raw(name: str) -> dict[str, Any]:

@@ -3,15 +3,19 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.protocol import Completion, Engine, Sampling, View
 from copsd_bench.errors import CopsdError, ExitCode
+
+T = TypeVar("T")
+SELF = "self"
+"""Name of the model that is trained, where any model can be named."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class EngineAnswerer:
         prompts = [self.engine.encode(q.turns(), q.context) for q in questions]
         keys = [_key(self.name, p.ids, sampling, q.seed) for p, q in zip(prompts, questions, strict=True)]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
-        with _progress(what, len(keys), len(keys) - len(missing)) as advance:
+        with progress(what, len(keys), len(keys) - len(missing)) as advance:
 
             def keep(j: int, completion: Completion) -> None:
                 self.ledger.add(keys[missing[j]], Answer(completion.text.strip(), completion.stop_reason == "stop"))
@@ -136,44 +140,53 @@ class InspectAnswerer:
         import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
         from copsd_bench.models.remote import is_inspect_model, provider_model
 
-        self.name = name
         self.ledger = ledger
         self.model = provider_model(name if is_inspect_model(name) or name.startswith("copsd/") else f"copsd/{name}")
+        self.worker: Any = getattr(self.model.api, "worker", None)  # of a local model; it knows the weights' digest
+        self.name = f"{name} {self.worker.identity}" if self.worker else name
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; as many requests in flight as the model's provider allows."""
         keys = [_key(self.name, q.messages(), sampling, q.seed) for q in questions]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
-        with _progress(what, len(keys), len(keys) - len(missing)) as advance:
+        with progress(what, len(keys), len(keys) - len(missing)) as advance:
 
             async def ask(i: int) -> None:
                 self.ledger.add(keys[i], await self._ask(questions[i], sampling))
                 advance()
 
-            async def ask_all() -> None:
-                async with asyncio.TaskGroup() as group:
-                    for i in missing:
-                        group.create_task(ask(i))
-
-            try:
-                asyncio.run(ask_all())
-            except ExceptionGroup as errors:
-                first = errors.exceptions[0]
-                if isinstance(first, CopsdError):
-                    raise first from errors
-                reason = " ".join(str(first).split())[:200] or type(first).__name__
-                raise CopsdError(
-                    f"Model {self.name} failed while answering ({reason}); the same command continues from here.",
-                    ExitCode.RUN,
-                ) from errors
+            self.together([ask(i) for i in missing])
         return [self.ledger[key] for key in keys]
 
-    async def _ask(self, question: Question, sampling: Sampling) -> Answer:
-        from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+    def together(self, requests: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Results of requests to the model, all in flight at once.
 
-        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+        Raises:
+            CopsdError: the first of them that failed.
+        """
+
+        async def gather() -> list[T]:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(request) for request in requests]
+            return [task.result() for task in tasks]
+
+        try:
+            return asyncio.run(gather())
+        except ExceptionGroup as errors:
+            first = errors.exceptions[0]
+            if isinstance(first, CopsdError):
+                raise first from errors
+            reason = " ".join(str(first).split())[:200] or type(first).__name__
+            raise CopsdError(
+                f"Model {self.name} failed while answering ({reason}); the same command continues from here.",
+                ExitCode.RUN,
+            ) from errors
+
+    async def _ask(self, question: Question, sampling: Sampling) -> Answer:
+        from inspect_ai.model import GenerateConfig
+
         output = await self.model.generate(
-            [kinds[message["role"]](content=message["content"]) for message in question.messages()],
+            chat_messages(question.messages()),
             config=GenerateConfig(
                 max_tokens=sampling.max_tokens,
                 temperature=sampling.temperature,
@@ -188,6 +201,19 @@ class InspectAnswerer:
         return Answer(output.completion.strip(), output.stop_reason not in ("max_tokens", "model_length"))
 
 
+def chat_messages(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Messages as Inspect wants them."""
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+    return [kinds[message["role"]](content=message["content"]) for message in conversation]
+
+
+def named_answerer(name: str, base: EngineAnswerer) -> "EngineAnswerer | InspectAnswerer":
+    """The base model for `self`, else a model as `InspectAnswerer` takes it; they share a ledger."""
+    return base if name == SELF else InspectAnswerer(name, base.ledger)
+
+
 def stream(seed: int, *names: object) -> int:
     """A random stream of its own for each combination of names, in [0, 2**53)."""
     digest = hashlib.sha256(json.dumps([seed, *map(str, names)]).encode()).digest()
@@ -199,7 +225,8 @@ def _key(name: str, prompt: Any, sampling: Sampling, seed: int) -> str:
 
 
 @contextmanager
-def _progress(what: str, total: int, done: int) -> Iterator[Callable[[], None]]:
+def progress(what: str, total: int, done: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error; what is yielded moves it on by one."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 

@@ -130,13 +130,16 @@ def _safety_branch(
     left = [i for i, texts in enumerate(options) if texts]
     lengths = [[base.tokens(text.text) for text in options[i]] for i in left]
     picks = match_lengths([targets[i] for i in left], lengths)
-    summary.base_tokens = [targets[i] for i in left]
-    summary.first_tokens = [tokens[0] for tokens in lengths]
-    summary.matched_tokens = [tokens[pick] for tokens, pick in zip(lengths, picks, strict=True)]
+    matched = [tokens[pick] for tokens, pick in zip(lengths, picks, strict=True)]
+    summary.tokens = {
+        "base": [targets[i] for i in left],
+        "before": [tokens[0] for tokens in lengths],
+        "after": matched,
+    }
     texts = [options[i][pick] for i, pick in zip(left, picks, strict=True)]
     verdicts = labels([drafts[i][0].prompt for i in left], [text.text for text in texts])
     corpus = []
-    for i, text, tokens, verdict in zip(left, texts, summary.matched_tokens, verdicts, strict=True):
+    for i, text, tokens, verdict in zip(left, texts, matched, verdicts, strict=True):
         row, author, _ = drafts[i]
         provenance = {"branch": "safety", "author": author, "rewritten": config.rewrite, "route": row.route}
         maker = base.name if config.rewrite or author == "base" else author

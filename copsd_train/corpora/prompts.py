@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,9 +21,11 @@ class CorpusConfig(BaseModel):
         rows: at most this many rows of a kind, drawn evenly over categories and routes.
         seed: of draws and random streams.
         allow_overlap: train on evaluation items if asked to.
+        writes_pairs: whether the builder also leaves pairs for preference training (`pairs_beside`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    writes_pairs: ClassVar[bool] = False
     prompts: list[Path] = []
     rows: dict[Kind, int] = {}
     seed: int = 0

@@ -7,8 +7,9 @@ model's own answers.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,7 +29,17 @@ from copsd_bench.reframing import (
     rewriter_turns,
     texts_digest,
 )
-from copsd_train.corpora.answers import Answer, Answerer, EngineAnswerer, InspectAnswerer, Ledger, Question, stream
+from copsd_train.corpora.answers import (
+    SELF,
+    Answer,
+    Answerer,
+    EngineAnswerer,
+    InspectAnswerer,
+    Ledger,
+    Question,
+    named_answerer,
+    stream,
+)
 from copsd_train.corpora.own_answers import origin, preserving_rows, sft_row
 from copsd_train.corpora.prompts import CorpusConfig, load_rows
 from copsd_train.corpora.refinement import Judgement, Refinement, judge_refinements
@@ -45,9 +56,9 @@ class ReframingConfig(CorpusConfig):
         guidelines: what the rewriter goes by: general rules and those of the prompt's category (`all`; a prompt
             without a category has the general ones), `general` ones only, or `none`.
         guidelines_file: others than the packaged ones.
-        rewriter: who rewrites prompts: `base`, or a model, local or Inspect's (`openai/...`).
+        rewriter: who rewrites prompts: `self`, or a model, local or Inspect's (`openai/...`).
         attempts: replies of the rewriter to a prompt until one can be read; then the prompt is dropped.
-        author: who answers and refines: `base`, or a larger teacher.
+        author: who answers and refines: `self`, or a larger teacher.
         draft: what is refined: the answer to the `original` prompt (released code), or to the `rewritten` one.
         judge: `refusal` (offline: rules alone), or a model that compares pairwise; see `judge_refinements`.
         safety_filter: reject refined answers that are less safe than the first ones (false: released code).
@@ -57,12 +68,13 @@ class ReframingConfig(CorpusConfig):
         preserving_temperature: of the base model's own answers to general and over-refusal prompts.
     """
 
+    writes_pairs: ClassVar[bool] = True
     kind: Literal["reframing"] = "reframing"
     guidelines: Extent = "all"
     guidelines_file: Path | None = None
-    rewriter: str = "base"
+    rewriter: str = SELF
     attempts: int = Field(default=ATTEMPTS, ge=1)
-    author: str = "base"
+    author: str = SELF
     draft: Literal["original", "rewritten"] = "original"
     judge: str = "refusal"
     safety_filter: bool = True
@@ -82,6 +94,15 @@ class ReframingConfig(CorpusConfig):
     def rewriting(self) -> Sampling:
         """How rewrites are drawn."""
         return Sampling(self.rewrite_tokens, self.rewrite_temperature)
+
+
+@dataclass(frozen=True)
+class Authors:
+    """The model that is trained, who rewrites prompts, and who answers."""
+
+    base: EngineAnswerer
+    rewriter: Answerer
+    author: Answerer
 
 
 def build_reframing(
@@ -111,18 +132,20 @@ def build_reframing(
     summary = Summary()
     preserving = Sampling(config.max_tokens, config.preserving_temperature)
     preserved = preserving_rows(base, [row for row in rows if row.kind != "safety"], preserving, config.seed, summary)
-    tried = _refinements(config, base, [row for row in rows if row.kind == "safety"], summary)
+    authors = Authors(base, named_answerer(config.rewriter, base), named_answerer(config.author, base))
+    tried = _refinements(config, authors, [row for row in rows if row.kind == "safety"], summary)
     judge = None if config.judge in JUDGES else InspectAnswerer(config.judge, ledger)
     judged = list(zip(tried, judge_refinements(tried, judge, config.safety_filter, config.seed), strict=True))
-    refined = [(_row(config, base, each, said), each) for each, said in judged if said.fault is None]
+    refined = [(_row(config, authors, each, said), each) for each, said in judged if said.fault is None]
     summary.asked["refined answers"] = len(tried)
     summary.rejected["refined answers"].update(said.fault for _, said in judged if said.fault is not None)
-    summary.base_tokens = [base.tokens(each.first.text) for _, each in refined]
-    summary.first_tokens = [base.tokens(each.draft.text) for _, each in refined]
-    summary.matched_tokens = [base.tokens(each.refined.text) for _, each in refined]
+    summary.tokens = {
+        "base": [base.tokens(each.first.text) for _, each in refined],
+        "refined": [base.tokens(each.refined.text) for _, each in refined],
+    }
     corpus = preserved + [row for row, _ in refined]
     write_atomic(out.with_name(out.name + ".summary.json"), summary.json(corpus))
-    shown = corpus if refined else [_row(config, base, *both) for both in judged if both[0].refined.text]
+    shown = corpus if refined else [_row(config, authors, *both) for both in judged if both[0].refined.text]
     write_sheet(sheet_beside(out), shown, {each.row.id: _steps(each) for each in tried})
     if not refined:
         raise CopsdError(_nothing_left(config, len(tried), summary, sheet_beside(out)), ExitCode.RUN)
@@ -138,11 +161,11 @@ def build_reframing(
 
 
 def _refinements(
-    config: ReframingConfig, base: EngineAnswerer, rows: Sequence[PromptRow], summary: Summary
+    config: ReframingConfig, authors: Authors, rows: Sequence[PromptRow], summary: Summary
 ) -> list[Refinement]:
     """Rewrite, answer, refine; prompts whose rewrites cannot be read are dropped and counted."""
-    rewriter, author = (_model(name, base) for name in (config.rewriter, config.author))
-    rewrites = _rewrites(config, rewriter, rows, summary)
+    author = authors.author
+    rewrites = _rewrites(config, authors.rewriter, rows, summary)
     rows = [row for row in rows if row.id in rewrites]
     found = [rewrites[row.id] for row in rows]
     first = _answers(config, author, [(row.id, row.prompt) for row in rows], "first", "First answers")
@@ -196,26 +219,21 @@ def _answers(
     return author.answer(questions, config.sampling, f"{what} ({author.name[:24]})")
 
 
-def _model(name: str, base: EngineAnswerer) -> Answerer:
-    return base if name == "base" else InspectAnswerer(name, base.ledger)
-
-
-def _row(config: ReframingConfig, base: EngineAnswerer, each: Refinement, judgement: Judgement) -> SftRow:
+def _row(config: ReframingConfig, authors: Authors, each: Refinement, judgement: Judgement) -> SftRow:
     rules = load_guidelines(config.guidelines_file).rules(each.row.category, config.guidelines)
-    rewriter, author = (base.name if name == "base" else name for name in (config.rewriter, config.author))
     provenance: dict[str, Any] = {
         "branch": "reframed",
         "author": config.author,
-        **origin(author, config.sampling),
-        "rewriter": {**origin(rewriter, config.rewriting), "attempts": each.attempts},
+        **origin(authors.author.name, config.sampling),
+        "rewriter": {**origin(authors.rewriter.name, config.rewriting), "attempts": each.attempts},
         "texts": texts_digest(rules),
         "mode": each.rewrite.response_mode,
         "route": each.row.route,
         "draft": config.draft,
         "judge": config.judge,
         "verdict": {**judgement.said, "fault": judgement.fault},
-        "tokens": base.tokens(each.refined.text),
-        "first_tokens": base.tokens(each.first.text),
+        "tokens": authors.base.tokens(each.refined.text),
+        "first_tokens": authors.base.tokens(each.first.text),
     }
     return sft_row(each.row, each.refined, provenance, with_context=False)
 
