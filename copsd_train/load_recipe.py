@@ -38,7 +38,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), demo: bool = False) ->
     if demo:
         small = read_mapping(DEMO, "Recipe", "extends: copsd")
         small["corpus"] = small.pop("corpora").get(raw.get("corpus", {}).get("kind"), {})
-        raw = merged(raw, _on_sections_of(raw, small))
+        raw = merged(raw, _fitting(raw, small))
     for override in overrides:
         raw = merged(raw, _parsed(override))
     return validated(raw, name)
@@ -84,15 +84,18 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str =
     return None
 
 
-def _on_sections_of(raw: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes for the stages that a recipe has, and for those of their sections that it has."""
-    there = {key: value for key, value in small.items() if key in raw}
-    return {
-        stage: {k: v for k, v in value.items() if k in raw[stage] or not isinstance(v, Mapping)}
-        if isinstance(value, Mapping)
-        else value
-        for stage, value in there.items()
-    }
+def _fitting(raw: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes for the stages that a recipe has, and in each for the sections that it has."""
+    fitting = {}
+    for stage, given in sizes.items():
+        if stage not in raw:
+            continue
+        section = _section(Recipe.model_fields[stage].annotation, raw[stage])
+        if section is not None:
+            absent = [k for k in given if k not in raw[stage] and _sections(section.model_fields[k].annotation)]
+            given = {key: value for key, value in given.items() if key not in absent}
+        fitting[stage] = given
+    return fitting
 
 
 def _raw(name: str) -> dict[str, Any]:
