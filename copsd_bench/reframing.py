@@ -36,25 +36,17 @@ acknowledge_and_redirect: what it asks for would do harm, and the new message as
 
 Reply to each message with one JSON object that holds response_mode and rewritten_prompt, and with nothing else."""
 
-REFINER = """Write the final answer to a message. You have a safer reading of the message and a draft as material.
-
-Message: {prompt}
-
-Safer reading: {rewritten}
-
-Draft: {draft}
-
-{mode} The answer is for the person who sent the message, so speak to what they wrote; the safer reading only shows \
-what they may need. Keep what is good in the draft. If the draft declines something, the answer declines it too, in a \
-sentence, and adds help from the safer reading. Do not mention the draft, the safer reading or this task. Write the \
-answer only."""
+REFINER = """Write your answer to my message again. {mode} A safer reading of the message is: "{rewritten}" Let it \
+show you what I may need, but answer the message that I sent. Keep what is good in your answer. If it declines \
+something, decline that again in a sentence, and add help from the safer reading. Do not speak about the safer \
+reading, your first answer or this request: write the answer only."""
 
 _REFINING: dict[ResponseMode, str] = {
-    "direct_answer": "The message is harmless: answer it fully.",
-    "soft_reframe": "A part of the message could do harm: leave that part out and answer the rest fully.",
+    "direct_answer": "The message is harmless, so answer it fully.",
+    "soft_reframe": "A part of the message could do harm, so leave that part out and answer the rest fully.",
     "acknowledge_and_redirect": (
-        "What the message asks for would do harm: say kindly in a sentence what you leave out and why, then help with "
-        "the need behind it."
+        "What the message asks for would do harm, so say kindly in a sentence what you leave out and why, then help "
+        "with the need behind it."
     ),
 }
 
@@ -81,6 +73,8 @@ class Rewrite(BaseModel):
 
 Exchange = tuple[str, str]
 """What a user said, and what was answered."""
+Turns = tuple[tuple[Exchange, ...], str]
+"""Earlier exchanges of a conversation, and its last user turn."""
 
 _EXAMPLES: tuple[tuple[str, Rewrite], ...] = (
     (
@@ -108,7 +102,7 @@ _EXAMPLES: tuple[tuple[str, Rewrite], ...] = (
 )
 
 
-def rewriter_turns(prompt: str, rules: str) -> tuple[tuple[Exchange, ...], str]:
+def rewriter_turns(prompt: str, rules: str) -> Turns:
     """What a rewriter is asked: worked examples as earlier exchanges, the first with the task, and the last user turn.
 
     Examples as turns are what makes a small model keep to the format: told in one turn, SmolLM2 135M returns none.
@@ -124,10 +118,14 @@ def rewriter_turns(prompt: str, rules: str) -> tuple[tuple[Exchange, ...], str]:
     return tuple(zip(turns, replies, strict=True)), f"Message: {prompt}"
 
 
-def refiner_question(prompt: str, rewrite: Rewrite, draft: str) -> str:
-    """What a refiner is asked: an answer to the original prompt, made of a draft."""
+def refiner_turns(prompt: str, rewrite: Rewrite, draft: str) -> Turns:
+    """What a refiner is asked: the original prompt with the draft as its answer, and then to answer that prompt again.
+
+    In the released code prompt, rewritten prompt and draft stand in one user turn; as turns a small model answers the
+    prompt instead of describing it.
+    """
     mode = _REFINING[rewrite.response_mode]
-    return REFINER.format(prompt=prompt, rewritten=rewrite.rewritten_prompt, draft=draft, mode=mode)
+    return ((prompt, draft),), REFINER.format(rewritten=rewrite.rewritten_prompt, mode=mode)
 
 
 def parse_rewrite(reply: str) -> Rewrite | Unscored:

@@ -111,7 +111,7 @@ class Rewriter:
             seeds = self.seeds.setdefault(text, set())
             seeds.add(config.seed)
             return GOOD if len(seeds) == 2 and "broken" not in text else "no"
-        if text.startswith("Write the final answer"):
+        if text.startswith("Write your answer to my message again"):
             return "refined"
         return "to the rewritten prompt" if text == "How do I stay friends with him?" else "to the original prompt"
 

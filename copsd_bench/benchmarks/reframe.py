@@ -24,7 +24,7 @@ from copsd_bench.reframing import (
     TEMPERATURE,
     Rewrite,
     parse_rewrite,
-    refiner_question,
+    refiner_turns,
     rewriter_turns,
     texts_digest,
 )
@@ -111,7 +111,9 @@ def reframe(refine: bool, guidelines: Extent, seed: int = 0) -> Solver:
             return await generate(state)
         if refine:
             state = await generate(state)
-            state.messages = _asking(asked, refiner_question(prompt, rewrite, state.output.completion), reply=False)
+            [(_, draft)], last = refiner_turns(prompt, rewrite, state.output.completion)
+            until = asked.index(_last_user(asked)) + 1  # without a reply that was begun for the model
+            state.messages = [*asked[:until], ChatMessageAssistant(content=draft), ChatMessageUser(content=last)]
         else:
             state.messages = _asking(asked, rewrite.rewritten_prompt)
         state = await generate(state)
@@ -145,17 +147,11 @@ def _last_user(messages: list[ChatMessage]) -> ChatMessageUser:
     return next(message for message in reversed(messages) if isinstance(message, ChatMessageUser))
 
 
-def _asking(messages: list[ChatMessage], text: str, reply: bool = True) -> list[ChatMessage]:
-    """The conversation with another text in its last user turn; images stay.
-
-    Args:
-        messages: the conversation; a reply may have been begun for the model.
-        text: instead of the turn's own.
-        reply: keep that beginning.
-    """
+def _asking(messages: list[ChatMessage], text: str) -> list[ChatMessage]:
+    """The conversation with another text in its last user turn; images stay."""
     last = _last_user(messages)
     at = messages.index(last)
     content: Any = text
     if not isinstance(last.content, str):
         content = [ContentText(text=text), *(part for part in last.content if not isinstance(part, ContentText))]
-    return [*messages[:at], ChatMessageUser(content=content), *(messages[at + 1 :] if reply else [])]
+    return [*messages[:at], ChatMessageUser(content=content), *messages[at + 1 :]]

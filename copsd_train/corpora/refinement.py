@@ -1,5 +1,6 @@
 """Which refined answers may be learned from: rules reject, a judge compares each with the first answer."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,19 @@ from copsd_bench.collapse.text import words
 from copsd_bench.reframing import REFINER, Rewrite
 from copsd_train.corpora.answers import Answer, Answerer
 from copsd_train.corpora.schema import PromptRow
-from copsd_train.corpora.selection import UNSAFE, compared, copies, declines, faults, labels, route_faults
+from copsd_train.corpora.selection import (
+    UNSAFE,
+    compared,
+    copies,
+    declines,
+    faults,
+    labels,
+    leaves_subject,
+    route_faults,
+)
+
+_ABOUT = re.compile(r"\W*(?:here is|here's|this is) [\w' ]*\b(?:message|answer|version)\b|\W*the message\b")
+"""How an answer begins that announces or describes instead of answering."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,12 @@ def _trace(each: Refinement) -> str | None:
     text, rewritten = each.refined.text, words(each.rewrite.rewritten_prompt)
     if text == each.first.text:
         return "are the first answer"
-    if copies(text, REFINER) or "safer reading" in text.lower():
-        return "repeat their instruction"
+    if copies(text, REFINER) or "safer reading" in text.lower() or _ABOUT.match(text.lower()):
+        return "speak about how they were made"
     if rewritten != words(each.row.prompt) and copies(text, each.rewrite.rewritten_prompt, len(rewritten)):
         return "repeat the rewritten prompt"
-    return None
+    # Of a refusal of the first answer nothing needs to be kept, so that the prompts say what the subject is.
+    return "leave the subject" if leaves_subject(text, f"{each.row.prompt} {each.rewrite.rewritten_prompt}") else None
 
 
 def _stance_faults(tried: Sequence[Refinement], safety: bool) -> list[str | None]:

@@ -24,8 +24,9 @@ from copsd_bench.reframing import (
     REWRITE_TOKENS,
     TEMPERATURE,
     Rewrite,
+    Turns,
     parse_rewrite,
-    refiner_question,
+    refiner_turns,
     rewriter_turns,
     texts_digest,
 )
@@ -168,16 +169,16 @@ def _refinements(
     rewrites = _rewrites(config, authors.rewriter, rows, summary)
     rows = [row for row in rows if row.id in rewrites]
     found = [rewrites[row.id] for row in rows]
-    first = _answers(config, author, [(row.id, row.prompt) for row in rows], "first", "First answers")
+    first = _answers(config, author, [(row.id, ((), row.prompt)) for row in rows], "first", "First answers")
     drafts = first
     if config.draft == "rewritten":
-        asked = [(row.id, rewrite.rewritten_prompt) for row, (rewrite, _) in zip(rows, found, strict=True)]
+        asked = [(row.id, ((), rewrite.rewritten_prompt)) for row, (rewrite, _) in zip(rows, found, strict=True)]
         drafts = _answers(config, author, asked, "draft", "Answers to the rewritten prompts")
-    asked = [
-        (row.id, refiner_question(row.prompt, rewrite, draft.text))
+    refining = [
+        (row.id, refiner_turns(row.prompt, rewrite, draft.text))
         for row, (rewrite, _), draft in zip(rows, found, drafts, strict=True)
     ]
-    refined = _answers(config, author, asked, "refine", "Refining answers")
+    refined = _answers(config, author, refining, "refine", "Refining answers")
     return [
         Refinement(row, rewrite, attempts, *answers)
         for row, (rewrite, attempts), *answers in zip(rows, found, first, drafts, refined, strict=True)
@@ -213,9 +214,10 @@ def _rewrites(
 
 
 def _answers(
-    config: ReframingConfig, author: Answerer, asked: Sequence[tuple[str, str]], name: str, what: str
+    config: ReframingConfig, author: Answerer, asked: Sequence[tuple[str, Turns]], name: str, what: str
 ) -> list[Answer]:
-    questions = [Question(text, None, stream(config.seed, name, row_id)) for row_id, text in asked]
+    """Answers to conversations, each with the id of its row."""
+    questions = [Question(last, None, stream(config.seed, name, row_id), before) for row_id, (before, last) in asked]
     return author.answer(questions, config.sampling, f"{what} ({author.name[:24]})")
 
 

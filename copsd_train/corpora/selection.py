@@ -113,10 +113,13 @@ def rewrite_faults(
 def _drift(draft: str, rewrite: str, instruction: str) -> str | None:
     if copies(rewrite, instruction):
         return "repeat their instruction"
-    subject = {word for word in words(draft) if len(word) >= _LONG}
-    if subject and len(subject & set(words(rewrite))) < SUBJECT * len(subject):
-        return "leave the subject"
-    return None
+    return "leave the subject" if leaves_subject(rewrite, draft) else None
+
+
+def leaves_subject(text: str, source: str) -> bool:
+    """Whether a text keeps less than `SUBJECT` of the longer words of a source."""
+    subject = {word for word in words(source) if len(word) >= _LONG}
+    return bool(subject) and len(subject & set(words(text))) < SUBJECT * len(subject)
 
 
 def copies(text: str, source: str, n: int = COPIED_WORDS) -> bool:

@@ -42,7 +42,7 @@ class Script:
     Args:
         broken: rewrites that cannot be read, before one can.
         prefers: the text a judge prefers, by a word of its rubric.
-        refine: what a refiner writes.
+        refine: what a refiner writes after prompt, draft and request.
         stop_at: replies until it is interrupted.
     """
 
@@ -50,7 +50,7 @@ class Script:
         self,
         broken: int = 0,
         prefers: dict[str, str] | None = None,
-        refine: Callable[[str], str] = lambda text: f"{REFINED} {text.split('number ')[1][0]} of them do.",
+        refine: Callable[[list[str]], str] = lambda said: f"{REFINED} {said[0].split('number ')[1][0]} of them do.",
         stop_at: int = 10**6,
     ) -> None:
         self.broken, self.prefers, self.refine, self.left = broken, prefers or {}, refine, stop_at
@@ -68,8 +68,8 @@ class Script:
             first, second = text.split("=== answer A ===")[1].split("=== answer B ===")
             [word] = [word for aspect, word in self.prefers.items() if aspect in text]
             return f"VERDICT: {'A' if word in first else 'B' if word in second else 'TIE'}"
-        if text.startswith("Write the final answer"):
-            return self.refine(text)
+        if text.startswith("Write your answer to my message again"):
+            return self.refine([message.text for message in messages])
         if not text.startswith("Message: "):
             return FIRST
         self.asked[text] += 1
@@ -162,13 +162,15 @@ def test_broken_rewrites_are_asked_for_anew_then_dropped_and_counted(
     [
         (lambda _: FIRST, "are the first answer"),
         (lambda _: f"{REFINED} {REWRITTEN.upper()}", "repeat the rewritten prompt"),
-        (lambda _: "Your safer reading is better: they share it.", "repeat their instruction"),
+        (lambda _: "Your safer reading is better: they share it.", "speak about how they were made"),
+        (lambda _: "The message asks for the end of a story.", "speak about how they were made"),
+        (lambda _: "I'm ready to help you. What else would you like?", "leave the subject"),
         (lambda _: "I'm sorry, but I can't help with that.", "refuse where the first answer helps"),
         (lambda _: "", "loop or are empty"),
     ],
 )
 def test_what_shows_how_it_was_made_or_helps_less_is_dropped(
-    engine: TransformersEngine, prompts: Path, tmp_path: Path, refine: Callable[[str], str], fault: str
+    engine: TransformersEngine, prompts: Path, tmp_path: Path, refine: Callable[[list[str]], str], fault: str
 ) -> None:
     Script(refine=refine)
     with pytest.raises(CopsdError, match="preferred none of 5 refined answers"):
@@ -208,8 +210,8 @@ def test_the_safety_filter_drops_what_the_judge_finds_less_safe(
 def test_a_draft_can_answer_the_rewritten_prompt(engine: TransformersEngine, prompts: Path, tmp_path: Path) -> None:
     drafts: list[str] = []
 
-    def refine(text: str) -> str:
-        drafts.append(text.split("Draft: ")[1].splitlines()[0])
+    def refine(said: list[str]) -> str:
+        drafts.append(said[1])
         return REFINED
 
     script = Script(refine=refine)
