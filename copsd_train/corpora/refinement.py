@@ -55,8 +55,8 @@ class Judgement:
 def judge_refinements(tried: Sequence[Refinement], judge: Answerer | None, safety: bool, seed: int) -> list[Judgement]:
     """Judge refined answers against first answers.
 
-    Rules reject what is degenerate or cut, repeats how it was made, takes another route than its row names or, where
-    none is named, a bare refusal of what the first answer helped with. Where a model judges, it must find the refined
+    Rules reject what is degenerate or cut, shows how it was made, leaves the subject, takes another route than its row
+    names or, where none is named, a bare refusal of what the first answer helped with. Where a model judges, it must find the refined
     answer more helpful, asked in both orders (the original's filter). Rules cannot tell which of two sound answers
     helps more: without a model all that pass are kept.
 
@@ -92,7 +92,7 @@ def _rule_faults(tried: Sequence[Refinement], safety: bool) -> list[str | None]:
     rows, refined = [each.row for each in tried], [each.refined for each in tried]
     routes = [None if fault == UNSAFE and not safety else fault for fault in route_faults(rows, refined)]
     return [
-        fault or _trace(each) or route or stance
+        fault or _trace(each) or route or stance or _drift(each)
         for each, fault, route, stance in zip(
             tried, faults(rows, refined), routes, _stance_faults(tried, safety), strict=True
         )
@@ -108,8 +108,13 @@ def _trace(each: Refinement) -> str | None:
         return "speak about how they were made"
     if rewritten != words(each.row.prompt) and copies(text, each.rewrite.rewritten_prompt, len(rewritten)):
         return "repeat the rewritten prompt"
-    # Of a refusal of the first answer nothing needs to be kept, so that the prompts say what the subject is.
-    return "leave the subject" if leaves_subject(text, f"{each.row.prompt} {each.rewrite.rewritten_prompt}") else None
+    return None
+
+
+def _drift(each: Refinement) -> str | None:
+    # The prompts say what the subject is: where the first answer declined, nothing of it needs to be kept.
+    subject = f"{each.row.prompt} {each.rewrite.rewritten_prompt}"
+    return "leave the subject" if leaves_subject(each.refined.text, subject) else None
 
 
 def _stance_faults(tried: Sequence[Refinement], safety: bool) -> list[str | None]:

@@ -218,7 +218,7 @@ def _answers(
 ) -> list[Answer]:
     """Answers to conversations, each with the id of its row."""
     questions = [Question(last, None, stream(config.seed, name, row_id), before) for row_id, (before, last) in asked]
-    return author.answer(questions, config.sampling, f"{what} ({author.name[:24]})")
+    return author.answer(questions, config.sampling, f"{what} ({config.author})")
 
 
 def _row(config: ReframingConfig, authors: Authors, each: Refinement, judgement: Judgement) -> SftRow:

@@ -18,7 +18,7 @@ from copsd_train.corpora.schema import SftRow, read_pairs, read_sft
 from copsd_train.corpora.split import stratified_split
 from copsd_train.load_recipe import load_recipe
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run
+from copsd_train.run import Run, read_lines
 from copsd_train.stages import execute
 from tests.scripted import SCRIPTS
 from tests.train.conftest import SMALL
@@ -33,7 +33,8 @@ PROMPTS = [
     for i in range(count)
 ]
 REWRITTEN = "How can the people of this tale be at peace?"
-FIRST, REFINED = "They quarrel about a horse and a field.", "They quarrel, and a wise neighbour makes them share it."
+FIRST = "In the story they quarrel about a horse and a field."
+REFINED = "In the story they quarrel, and a wise neighbour makes them share it."
 
 
 class Script:
@@ -240,30 +241,29 @@ def test_every_stratum_gives_its_share_to_the_validation_rows() -> None:
     assert stratified_split(rows, 0.5, seed=1)[1] != stratified_split(rows, 0.5, seed=2)[1]
 
 
+def trained(out: Path, name: str, base: ResolvedModel, prompts: Path) -> Path:
+    settings = [setting for setting in SMALL if not setting.startswith("distill")]
+    settings += [f"prompts=[{prompts}]", "corpus.author=scripted/script", "corpus.rewriter=scripted/script"]
+    stage = "preference" if name == "shard-dpo" else "sft"
+    settings += ["corpus.max_tokens=8", f"{stage}.batch_size=4", f"{stage}.epochs=1"]
+    with Run.start(out, load_recipe(name, settings), base, []) as run:
+        execute(run, Ranks())
+    return out
+
+
 def test_a_run_killed_in_any_part_of_the_corpus_equals_one_never_interrupted(
     tiny: ResolvedModel, prompts: Path, tmp_path: Path
 ) -> None:
-    changes = [setting for setting in SMALL if not setting.startswith("distill")]
-    changes += [
-        f"prompts=[{prompts}]", "corpus.author=scripted/script", "corpus.rewriter=scripted/script", "sft.batch_size=4",
-        "sft.epochs=1", "corpus.max_tokens=8",
-    ]  # fmt: skip
-    recipe = load_recipe("shard", changes)
-
-    def train(out: Path) -> None:
-        with Run.start(out, recipe, tiny, []) as run:
-            execute(run, Ranks())
-
     script = Script()
-    train(tmp_path / "whole")
+    whole = trained(tmp_path / "whole", "shard", tiny, prompts)
     replies = 10**6 - script.left
     for stop_at in (2, 6, 5):  # while rewriting, answering, refining
         Script(stop_at=stop_at)
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "killed")
+            trained(tmp_path / "killed", "shard", tiny, prompts)
         assert not (tmp_path / "killed" / "corpus" / "sft.jsonl").exists()
     last = Script()
-    train(tmp_path / "killed")
+    killed = trained(tmp_path / "killed", "shard", tiny, prompts)
     assert 10**6 - last.left == replies - 13
     for name in (
         "corpus/sft.jsonl",
@@ -271,4 +271,11 @@ def test_a_run_killed_in_any_part_of_the_corpus_equals_one_never_interrupted(
         "corpus/pairs.jsonl",
         "student/adapter_model.safetensors",
     ):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_the_dpo_arm_learns_to_prefer_refined_answers(tiny: ResolvedModel, prompts: Path, tmp_path: Path) -> None:
+    Script()
+    out = trained(tmp_path / "dpo", "shard-dpo", tiny, prompts)
+    assert (out / "student" / "adapter_model.safetensors").exists()
+    assert {row["stage"] for row in read_lines(out / "metrics.jsonl")} == {"preference"}
