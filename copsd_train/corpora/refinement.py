@@ -56,9 +56,9 @@ def judge_refinements(tried: Sequence[Refinement], judge: Answerer | None, safet
     """Judge refined answers against first answers.
 
     Rules reject what is degenerate or cut, shows how it was made, leaves the subject, takes another route than its row
-    names or, where none is named, a bare refusal of what the first answer helped with. Where a model judges, it must find the refined
-    answer more helpful, asked in both orders (the original's filter). Rules cannot tell which of two sound answers
-    helps more: without a model all that pass are kept.
+    names or, where none is named, a bare refusal of what the first answer helped with. Where a model judges, it must
+    find the refined answer more helpful, asked in both orders (the original's filter). Rules cannot tell which of two
+    sound answers helps more: without a model all that pass are kept.
 
     Args:
         tried: the answers.
