@@ -10,6 +10,7 @@ import torch
 from copsd_bench.engine.states import completion_states
 from copsd_bench.engine.views import using
 from copsd_bench.errors import CopsdError
+from copsd_bench.judges.protocol import Judge
 from copsd_train import losses
 from copsd_train.corpora.answers import stream
 from copsd_train.distill_recipe import Distill, Signal
@@ -152,6 +153,7 @@ def step(
     config: Distill,
     seed: int,
     check: bool = False,
+    judge: Judge | None = None,
 ) -> tuple[Metrics, Batch]:
     """One step: roll out, score, assess, update.
 
@@ -163,6 +165,7 @@ def step(
         config: the stage.
         seed: of this step.
         check: that the teacher's contexts change anything, before anything is updated.
+        judge: gives the outcomes, if the recipe has some.
 
     Returns:
         Metrics (nats a token, tokens, fractions; those under `time/` in seconds or tokens a second), and the rollouts
@@ -174,8 +177,8 @@ def step(
     score(batch, policy, config)
     if check and config.signal.kind != "none":
         check_gap(batch.rows, (batch.teacher - batch.student).tolist(), config.teacher.adapter)
-    if config.outcome is not None:
-        judge_outcomes(batch, config.outcome)
+    if config.outcome is not None and judge is not None:
+        judge_outcomes(batch, config.outcome, judge)
     assess(batch, config)
     clock.append(time.perf_counter())
     updates: list[Metrics] = []
@@ -205,6 +208,7 @@ def loop(
     config: Distill,
     seed: int,
     start: int,
+    judge: Judge | None = None,
 ) -> Iterator[tuple[int, Metrics, Batch]]:
     """Step after step from `start` (0 is the beginning), each with its metrics and rollouts.
 
@@ -221,7 +225,7 @@ def loop(
         chosen = ranks.share(prompts_of_step(number, len(rows), config.prompts_per_step, seed), config.minibatches)
         try:
             metrics, batch = step(
-                [rows[i] for i in chosen], policy, updater, generate, config, stream(seed, number), check=number == 0
+                [rows[i] for i in chosen], policy, updater, generate, config, stream(seed, number), number == 0, judge
             )
         except CopsdError as error:
             raise CopsdError(f"Step {number + 1}: {error}", error.code) from error

@@ -150,18 +150,49 @@ class Advantage(Section):
         return self
 
 
+class Feedback(Section):
+    """A model that compares two answers by a principle (arXiv 2212.08073, section 4.1).
+
+    Attributes:
+        model: `self` (the base model), or a local or Inspect's model (`openai/...`) that gives log-probabilities.
+        principles: the packaged ones, or a file.
+        few_shot: demonstrations of the principles' file shown as worked comparisons.
+        chain_of_thought: let the model reason before it chooses.
+        clamp: the probability of an option is kept in [clamp, 1 - clamp]; None leaves it.
+        max_tokens: of the reasoning.
+        opponents: answers of the same prompt that each is compared with when it is scored by itself.
+    """
+
+    model: str = "self"
+    principles: str = "cai_principles"
+    few_shot: int = Field(default=0, ge=0)
+    chain_of_thought: bool = False
+    clamp: float | None = Field(default=None, ge=0, lt=0.5)
+    max_tokens: int = Field(default=256, ge=1)
+    opponents: int = Field(default=1, ge=1)
+
+
 class Outcome(Section):
     """A judge's score of a whole answer as its reward.
 
     Attributes:
-        judge: name of a judge of copsd_bench.
+        judge: name of a judge of copsd_bench, or `principles`: the probability that `feedback` prefers the answer to
+            others of the same prompt.
+        feedback: of the judge `principles`.
         inverted: kinds of prompts whose reward is 1 - score (a refusal judge's score is good on safety prompts only).
         sources: rows of these sources get the outcome reward and no teacher signal; only without an outcome advantage.
     """
 
     judge: str
+    feedback: Feedback | None = None
     inverted: list[Literal["safety", "over_refusal", "general"]] = Field(default=[])
     sources: list[str] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.judge == "principles") != (self.feedback is not None):
+            raise ValueError("feedback belongs to judge: principles, which needs it")
+        return self
 
 
 class Distill(Section):
@@ -173,7 +204,8 @@ class Distill(Section):
         minibatches: optimiser updates a step.
         micro_batch_size: answers a forward pass; the gradient does not depend on it.
         clip: of the PPO ratio.
-        kl_coef: weight of the low-variance KL(student||base) estimate (k3) in the loss.
+        kl_coef: weight of the low-variance KL(student||base) estimate (k3) in the loss; where sft trained the student,
+            the base is the student as sft left it.
         rollout, teacher, signal, advantage, outcome, optimiser: see there.
     """
 

@@ -9,6 +9,8 @@ SHOWN = {
     "loss": "loss",
     "reward": "reward",
     "outcome": "outcome",
+    "margin": "margin",
+    "accuracy": "accuracy",
     "kl_teacher": "KL(S||T)",
     "kl_base": "KL(S||base)",
     "entropy": "entropy",

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from copsd_train.corpora.schema import SftRow
 from copsd_train.images import encoded, user_turn
 from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
+from copsd_train.preference_recipe import Preference
 from copsd_train.recipe_parts import Sft
 from copsd_train.rollouts import Metrics
 
@@ -37,22 +38,33 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     Raises:
         CopsdError: no row is left.
     """
-    prefix, end = answer_frame(engine)
+    encode = response_encoder(engine)
     examples = []
     for row in rows:
         context = load_constitution(row.context).context() if config.with_context and row.context else None
         prompt = encoded(engine, user_turn(row.prompt, row.image), context)
-        response = engine.tokenizer(prefix + row.response.strip(), add_special_tokens=False, verbose=False)["input_ids"]
+        response = encode(row.response, row.complete)
         if prompt.images and engine.placeholder in response:
             raise CopsdError(f"Row {row.id!r}: its response holds an image placeholder; take it out.", ExitCode.DATA)
-        if len(prompt.ids) + len(response) < min(config.max_tokens, engine.max_length):
-            examples.append(Example(prompt, (*response, end) if row.complete else tuple(response)))
+        if len(prompt.ids) + len(response) <= min(config.max_tokens, engine.max_length):
+            examples.append(Example(prompt, response))
     if not examples:
         raise CopsdError(
             f"None of the {len(rows)} examples fits into sft.max_tokens = {config.max_tokens}; raise it.",
             ExitCode.DATA,
         )
     return examples
+
+
+def response_encoder(engine: TransformersEngine) -> Callable[[str, bool], tuple[int, ...]]:
+    """Answer, and whether it is complete -> its token ids as the chat template would put them."""
+    prefix, end = answer_frame(engine)
+
+    def encode(text: str, complete: bool) -> tuple[int, ...]:
+        ids = engine.tokenizer(prefix + text.strip(), add_special_tokens=False, verbose=False)["input_ids"]
+        return (*ids, end) if complete else tuple(ids)
+
+    return encode
 
 
 def answer_frame(engine: TransformersEngine) -> tuple[str, int]:
@@ -119,9 +131,7 @@ def loop(
     per_epoch = steps_per_epoch(config, len(examples))
     for number in range(start, config.epochs * per_epoch):
         began = time.perf_counter()
-        epoch, place = divmod(number, per_epoch)
-        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(stream(seed, "sft", epoch)))
-        chosen = order[place * config.batch_size : (place + 1) * config.batch_size].tolist()
+        chosen = chosen_rows(number, len(examples), config.batch_size, seed, "sft")
         try:
             metrics = update([examples[i] for i in chosen], policy, updater, config.micro_batch_size)
         except CopsdError as error:
@@ -130,6 +140,13 @@ def loop(
         yield number + 1, metrics
 
 
-def steps_per_epoch(config: Sft, examples: int) -> int:
+def chosen_rows(number: int, rows: int, batch_size: int, seed: int, stage: str) -> list[int]:
+    """Indices of the rows of a stage's step, from 0: a new order each epoch, decided by seed and step alone."""
+    epoch, place = divmod(number, math.ceil(rows / batch_size))
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(stream(seed, stage, epoch)))
+    return order[place * batch_size : (place + 1) * batch_size].tolist()
+
+
+def steps_per_epoch(config: Sft | Preference, examples: int) -> int:
     """Steps that pass over every example once; the last batch of an epoch may be smaller."""
     return math.ceil(examples / config.batch_size)

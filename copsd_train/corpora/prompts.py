@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,9 +21,13 @@ class CorpusConfig(BaseModel):
         rows: at most this many rows of a kind, drawn evenly over categories and routes.
         seed: of draws and random streams.
         allow_overlap: train on evaluation items if asked to.
+        sees_images: whether the builder shows the model the image of a prompt; else such prompts are refused.
+        writes_pairs: whether the builder also leaves pairs for preference training (`pairs_beside`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    sees_images: ClassVar[bool] = True
+    writes_pairs: ClassVar[bool] = False
     prompts: list[Path] = []
     rows: dict[Kind, int] = {}
     seed: int = 0
@@ -33,7 +38,8 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
     """The prompts that a configuration names, checked and drawn.
 
     Raises:
-        CopsdError: a bad file, an id in two files, one side only, or an overlap with a benchmark.
+        CopsdError: a bad file, an id in two files, one side only, an overlap with a benchmark, or images for a builder
+            that shows none.
     """
     if not config.prompts:
         rows = seed_prompts()  # a test of this project holds them against every benchmark
@@ -44,9 +50,22 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
             if count > 1:
                 raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
         require_both_sides(rows, what)
+        if not config.sees_images:
+            require_text(rows, "This kind of corpus")
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
     return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
+
+
+def require_text(rows: Sequence[PromptRow], what: str) -> None:
+    """Refuse prompts with an image where it would not be seen: a question about it must not be asked without it.
+
+    Raises:
+        CopsdError: a prompt has one.
+    """
+    seen = next((row.id for row in rows if row.image), None)
+    if seen is not None:
+        raise CopsdError(f"{what} takes text prompts only, but {seen!r} has an image; take such out.", ExitCode.DATA)
 
 
 def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CorpusConfig) -> list[PromptRow]:
