@@ -101,6 +101,10 @@ def plan(config: RunConfig) -> Plan:
         from copsd_bench.benchmarks.prompts import prompts
 
         tasks.append(prompts(file=str(config.prompts), **common))
+    if config.respond != "direct":
+        from copsd_bench.benchmarks.reframe import reframed
+
+        tasks = [reframed(task, config.respond, config.seed) for task in tasks]
     spec, model = find_model(config)
     _check_needs(tasks, spec)
     if spec is not None:

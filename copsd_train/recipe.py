@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from copsd_train.corpora.critique import CritiqueConfig
 from copsd_train.corpora.cross_sft import CrossSftConfig
 from copsd_train.corpora.prompts import CorpusConfig
+from copsd_train.corpora.reframing import ReframingConfig
 from copsd_train.distill_recipe import Distill
 from copsd_train.preference_recipe import Preference
 from copsd_train.recipe_parts import Checkpoints, Lora, MonitorSettings, Section, Sft
@@ -47,7 +48,7 @@ class Recipe(Section):
     gradient_checkpointing: bool = True
     prompts: list[str] = Field(default=[])
     allow_overlap: bool = False
-    corpus: Annotated[CrossSftConfig | CritiqueConfig, Field(discriminator="kind")] | None = None
+    corpus: Annotated[CrossSftConfig | CritiqueConfig | ReframingConfig, Field(discriminator="kind")] | None = None
     rl_algorithm: Literal["dpo", "online-dpo", "grpo"] | None = None
     sft: Sft | None = None
     preference: Preference | None = None

@@ -16,6 +16,7 @@ def list_all() -> None:
     from rich.console import Console
 
     from copsd_bench.constitution import constitution_names, load_constitution
+    from copsd_bench.guidelines import CONTEXTS, load_guidelines
     from copsd_bench.judges.formats import formats
     from copsd_bench.judges.registry import JUDGES
     from copsd_bench.suites import SUITES, TASKS
@@ -38,6 +39,9 @@ def list_all() -> None:
     for name in constitution_names():
         constitution = load_constitution(name)
         texts.add_row(name, constitution.title, str(len(constitution.body().split())))
+    for name in CONTEXTS:
+        text = load_guidelines().context(name).text
+        texts.add_row(name, load_guidelines().title, str(len(text.split())))
     console.print(texts)
     judges = _table("Judges", "--judge", "Decides")
     for name in JUDGES:

@@ -93,6 +93,14 @@ def run(
     placement: Annotated[
         str | None, typer.Option(help="Constitution in the `user` turn or the `system` message.", rich_help_panel=_HOW)
     ] = None,
+    respond: Annotated[
+        str | None,
+        typer.Option(
+            help="`direct`, or by reframing as SHARD: `rewrite` (answer the model's own rewrite of the prompt), "
+            "`rewrite-refine` (refine a direct answer with it); `@general` or `@none` after it: with fewer guidelines.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     judge: Annotated[
         str | None,
         typer.Option(

@@ -17,7 +17,14 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import agreement
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
-from copsd_bench.records.schema import Estimate, ReferenceInfo, SampleRow, TaskRecord
+from copsd_bench.records.schema import (
+    RESPONSE_MODE,
+    UNREADABLE,
+    Estimate,
+    ReferenceInfo,
+    SampleRow,
+    TaskRecord,
+)
 
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "stop_seqs", "seed")
 COUNTS = ("output_tokens", "input_tokens")
@@ -47,7 +54,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         name=log.eval.task.removeprefix("copsd_bench/"),
         version=str(log.eval.task_version),
         dataset=spec.dataset.model_copy(update={"used": used}),
-        generation=_generation(log, seed) | ({"rollouts": spec.rollouts} if spec.summary else {}),
+        generation=_generation(log, seed, spec),
         judges={score: roles.get(judge, judge) for score, judge in spec.judges.items()},
         metrics=numbers.metrics,
         panel=panel(rows.model),
@@ -58,7 +65,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         reference=reference if spec.summary else None,
         reference_samples=list(rows.reference),
         series=numbers.series,
-        notes=[*spec.notes, *numbers.notes],
+        notes=[*spec.notes, *numbers.notes, *_unreadable(rows.model)],
     )
 
 
@@ -96,7 +103,7 @@ def sample_row(sample: EvalSample, spec: TaskSpec) -> SampleRow:
         group=sample.metadata["group"],
         # An unscored dict score is a single NaN without its parts: every wanted name is there, if only as unscored.
         scores={name: named.get(name) for name in sorted(wanted)},
-        tags={k: str(sample.metadata[k]) for k in ("category", "twin") if k in sample.metadata},
+        tags={k: str(sample.metadata[k]) for k in ("category", "twin", RESPONSE_MODE) if k in sample.metadata},
         **_panel_values(measured),
     )
 
@@ -133,12 +140,19 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _generation(log: EvalLog, seed: int) -> dict[str, Any]:
+def _unreadable(rows: Sequence[SampleRow]) -> list[str]:
+    """A sentence on prompts that were to be rewritten, but were answered as they are."""
+    modes = [row.tags[RESPONSE_MODE] for row in rows if RESPONSE_MODE in row.tags]
+    return [f"{modes.count(UNREADABLE)} of {len(modes)} prompts had no readable rewrite"] if UNREADABLE in modes else []
+
+
+def _generation(log: EvalLog, seed: int, spec: TaskSpec) -> dict[str, Any]:
     config = log.plan.config.model_dump(exclude_none=True)
     settings = {name: config[name] for name in SAMPLING if name in config and name != "seed"}
     if settings.get("temperature"):
         settings["seed"] = seed
-    return settings
+    settings |= {"rollouts": spec.rollouts} if spec.summary else {}
+    return settings | ({"respond": spec.respond} if spec.respond else {})
 
 
 def _seconds(samples: Sequence[EvalSample]) -> float:

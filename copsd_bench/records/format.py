@@ -57,7 +57,12 @@ def model_name(model: ModelInfo) -> str:
 
 
 def run_name(record: RunRecord) -> str:
-    """Model, adapter and the constitution it saw, if any."""
-    name = model_name(record.model)
-    constitution = record.constitution
-    return name if constitution.mode == "none" else f"{name} · constitution {constitution.mode}"
+    """Model, adapter, the constitution it saw, and how it responded if not directly."""
+    mode = record.constitution.mode
+    constitution = f"constitution {mode}" if mode != "none" else ""
+    return " · ".join(filter(None, [model_name(record.model), constitution, respond_name(record)]))
+
+
+def respond_name(record: RunRecord) -> str:
+    """The arm that answered a run by reframing, without its digest; empty for direct answers."""
+    return next((str(task.generation.get("respond", "")).rpartition("-")[0] for task in record.tasks), "")
