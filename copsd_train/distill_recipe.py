@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from copsd_train.recipe_parts import Optimiser, Section
 
@@ -87,7 +87,8 @@ class Signal(Section):
         kind: `sampled` (log-ratio at the sampled token, a reward), `full` or `topk` (a divergence over the vocabulary,
             a loss), or `none` (an outcome alone).
         low, high: clip of the sampled log-ratio; None leaves it as it is.
-        beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD.
+        beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD;
+            `symmetric` the mean of forward and reverse KL.
         k, tail, stop_gradient: the tokens kept, a bucket for all others, and the unbiased reverse KL on a cut set.
         entropy_gate: see `EntropyGate`.
     """
@@ -95,11 +96,19 @@ class Signal(Section):
     kind: Literal["sampled", "full", "topk", "none"]
     low: float | None = None
     high: float | None = None
-    beta: float | None = Field(default=None, ge=0, le=1)
+    beta: float | Literal["symmetric"] | None = None
     k: int | None = Field(default=None, ge=1)
     tail: bool = False
     stop_gradient: bool = False
     entropy_gate: EntropyGate | None = None
+
+    @field_validator("beta", mode="before")
+    @classmethod
+    def _names_a_divergence(cls, beta: Any) -> Any:
+        number = isinstance(beta, int | float) and not isinstance(beta, bool) and 0 <= beta <= 1
+        if not (number or beta in (None, "symmetric")):
+            raise ValueError(f"beta is a number from 0 to 1 or `symmetric`, not {beta!r}")
+        return beta
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
