@@ -12,9 +12,7 @@ def softmax(logits: Sequence[float]) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def divergence(
-    student: Sequence[float], teacher: Sequence[float], beta: float | str, clip: float = math.inf
-) -> float:
+def divergence(student: Sequence[float], teacher: Sequence[float], beta: float | str, clip: float = math.inf) -> float:
     """Of two probability vectors (GKD, Eq. 1): 0 forward KL(teacher||student), 1 reverse KL(student||teacher)."""
 
     def kl_term(p: float, q: float) -> float:

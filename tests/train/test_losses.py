@@ -45,7 +45,9 @@ def test_divergence_is_its_definition(logits: Tensors, beta: losses.Beta, clip: 
 
 @pytest.mark.parametrize("outside", ["drop", "renormalise", "tail"])
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, "symmetric"])
-def test_divergence_on_some_tokens_is_its_definition(logits: Tensors, beta: losses.Beta, outside: losses.Outside) -> None:
+def test_divergence_on_some_tokens_is_its_definition(
+    logits: Tensors, beta: losses.Beta, outside: losses.Outside
+) -> None:
     def on_set(s: list[float], t: list[float], ids: list[int]) -> float:
         return naive.divergence(*(naive.restrict(naive.softmax(z), ids, outside) for z in (s, t)), beta)
 
@@ -87,7 +89,9 @@ def test_the_ends_are_torchs_kl_div_and_the_jsds_limits(logits: Tensors) -> None
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_a_divergence_is_nonnegative_and_zero_with_no_gradient_where_both_agree(logits: Tensors, beta: losses.Beta) -> None:
+def test_a_divergence_is_nonnegative_and_zero_with_no_gradient_where_both_agree(
+    logits: Tensors, beta: losses.Beta
+) -> None:
     assert (losses.divergence(*logits, beta) > 0).all()
     agreed = losses.divergence(logits[0], logits[0], beta)
     close(agreed, torch.zeros_like(agreed), rtol=0, atol=1e-15)
