@@ -19,7 +19,7 @@ def flip_parts(report: FlipReport) -> list[Grid | str]:
         parts += [_grid(name, found)]
         if not found.base[WRONG[name]].value:
             parts.append(
-                f"Not one answer of the base to {name} prompts is {WRONG[name]}, so that no context can turn one around: "
+                f"The base has no answer to {name} prompts that is {WRONG[name]}, so no context can turn one round: "
                 "the order is by what contexts spoil.\n"
             )
     return [*parts, LEGEND]

@@ -61,7 +61,8 @@ class Sft(Section):
         adapter: what is trained: the `teacher` of a later stage, or the `student` itself.
         data: `corpus` (the stage before), or a file of SftRow.
         with_context: put each row's constitution around its prompt, as the teacher will see it.
-        epochs, batch_size: passes over the rows, and rows a step.
+        epochs, steps: passes over the rows, or steps (None: by the epochs).
+        batch_size: rows a step.
         micro_batch_size: rows a forward pass; the gradient does not depend on it.
         max_tokens: longest prompt + response; longer rows are left out and counted.
         optimiser: see `Optimiser`.
@@ -71,6 +72,7 @@ class Sft(Section):
     data: str = "corpus"
     with_context: bool
     epochs: int = Field(ge=1)
+    steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(ge=1)
     micro_batch_size: int = Field(ge=1)
     max_tokens: int = Field(ge=2)

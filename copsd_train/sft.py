@@ -114,7 +114,7 @@ def loop(
         CopsdError: a loss is not finite (which step).
     """
     per_epoch = steps_per_epoch(config, len(examples))
-    for number in range(start, config.epochs * per_epoch):
+    for number in range(start, total_steps(config, len(examples))):
         began = time.perf_counter()
         epoch, place = divmod(number, per_epoch)
         order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(stream(seed, "sft", epoch)))
@@ -125,6 +125,11 @@ def loop(
             raise CopsdError(f"Step {number + 1}: {error}", error.code) from error
         metrics["time/tokens_per_second"] = metrics["tokens"] / (time.perf_counter() - began)
         yield number + 1, metrics
+
+
+def total_steps(config: Sft, examples: int) -> int:
+    """Steps of the stage: as said, or by the epochs."""
+    return config.steps or config.epochs * steps_per_epoch(config, examples)
 
 
 def steps_per_epoch(config: Sft, examples: int) -> int:

@@ -51,7 +51,7 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
     require_both_sides(rows, str(source))
     policy = Policy(run.base, recipe, trained=config.adapter, sharded=ranks.sharded)
     examples = sft.build_examples(rows, policy.engine, config)
-    total = config.epochs * sft.steps_per_epoch(config, len(examples))
+    total = sft.total_steps(config, len(examples))
     updater = Updater(policy.parameters(), config.optimiser, total, ranks=ranks, mirror=policy.mirror())
     start = run.restore("sft", updater)
     ranks.main_first(lambda: run.rewind("sft", start))
@@ -110,7 +110,7 @@ def distill_student(run: Run, ranks: Ranks) -> None:
                 if recipe.monitor.every and step % recipe.monitor.every == 0:
                     found, verdict = monitor.look()
                     metrics |= found
-                run.log("distill", step, metrics)
+                run.log("distill", step, {**metrics, "tokens": float(batch.mask.sum())})
                 run.log_samples(sample_rows(step, batch, recipe.samples))
                 if state is not None:
                     run.save("distill", step, policy, state)
