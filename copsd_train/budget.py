@@ -1,9 +1,10 @@
 """What a recipe spends on its student, and the same recipe at another budget: so that arms of a comparison match.
 
 Two numbers are matched, of the stage that makes the student (the last one that trains): its optimiser updates, and the
-answer tokens it learns from, counted as answers times the longest answer allowed. On-policy stages roll these answers
-out; SFT takes those of its corpus, in as many passes as the updates need. What comes before that stage, a corpus or a
-teacher's fine-tuning, is a method's own cost: it is shown beside the budget, not matched.
+answer tokens it learns from at most. On-policy stages roll so many answers out, each no longer than its limit. SFT
+takes the answers of its corpus instead, in as many passes as the updates need, and fills each batch up to its share of
+the tokens. What comes before that stage, a corpus or a teacher's fine-tuning, is a method's own cost: it is shown, not
+matched.
 """
 
 import math
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from copsd_bench.errors import CopsdError
+from copsd_bench.records.format import MISSING
 from copsd_bench.records.grid import Grid
 from copsd_train.distill_recipe import Distill
 from copsd_train.load_recipe import merged, validated
@@ -19,7 +21,7 @@ from copsd_train.recipe import Recipe
 from copsd_train.recipe_parts import Sft
 
 SHORT = 0.9
-"""The least share of a budget's tokens that counts as matched: steps hold whole prompts, batches whole answers."""
+"""The least share of a budget's tokens that counts as matched, as a step holds whole prompts."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +30,6 @@ class Budget:
 
     updates: int
     tokens: int
-
-
-@dataclass(frozen=True)
-class Spending:
-    """What the student's stage of a recipe takes.
-
-    Attributes:
-        stage: its name.
-        updates: of the optimiser.
-        answers: learned from, over all updates.
-        length: tokens of the longest answer allowed.
-        before: what comes before that stage.
-    """
-
-    stage: str
-    updates: int
-    answers: int
-    length: int
-    before: str
-
-    @property
-    def budget(self) -> Budget:
-        """The two numbers that are matched."""
-        return Budget(self.updates, self.answers * self.length)
 
 
 def student_stage(recipe: Recipe) -> str:
@@ -66,59 +44,65 @@ def student_stage(recipe: Recipe) -> str:
     return trained[-1]
 
 
-def spending(recipe: Recipe, prompts: int) -> Spending:
-    """What a recipe spends on its student, given its number of prompts.
+def own_budget(recipe: Recipe, prompts: int) -> Budget:
+    """What a recipe spends on its student by itself, given its number of prompts.
 
     Raises:
-        CopsdError: the cost of the stage that makes its student is not known.
+        CopsdError: that is not known beforehand.
     """
     stage = student_stage(recipe)
-    section, before = getattr(recipe, stage), recipe.stages[: recipe.stages.index(stage)]
-    updates = _updates(recipe, stage, prompts)
+    section, updates = getattr(recipe, stage), _updates(recipe, stage, prompts)
     if isinstance(section, Distill):
-        answers = updates // section.minibatches * section.prompts_per_step * section.rollout.per_prompt
-    else:
-        answers = updates * section.batch_size
-    return Spending(
-        stage, updates, answers, _length(recipe, stage), ", ".join(_described(recipe, name, prompts) for name in before)
-    )
+        step = section.prompts_per_step * section.rollout.per_prompt * section.rollout.max_tokens
+        return Budget(updates, updates // section.minibatches * step)
+    return Budget(updates, updates * (section.batch_tokens or section.batch_size * _longest(recipe)))
 
 
 def at_budget(recipe: Recipe, budget: Budget, prompts: int) -> Recipe:
-    """The recipe with the sizes that meet a budget: never more tokens, and at most a tenth less.
+    """The recipe with the sizes that meet a budget.
 
     Args:
         recipe: whose mini-batches, answers a prompt and longest answer stay as they are.
-        budget: to be met.
+        budget: to be met; never exceeded.
         prompts: how many there are.
 
     Raises:
-        CopsdError: no whole number of steps, prompts or answers meets it; how it could be met.
+        CopsdError: no sizes meet it (why not).
     """
     stage = student_stage(recipe)
-    section, length = getattr(recipe, stage), _length(recipe, stage)
-    if isinstance(section, Distill):
-        steps, rest = divmod(budget.updates, section.minibatches)
-        if rest or not steps:
-            raise _unmatched(recipe, f"{budget.updates} updates are no multiple of its {section.minibatches} a step")
-        unit = section.rollout.per_prompt * length
-        size = budget.tokens // (steps * unit)
-        what, key, least = "prompts a step", "prompts_per_step", section.minibatches
-    else:
-        steps, unit = budget.updates, length
-        size = budget.tokens // (steps * unit)
-        what, key, least = "answers a step", "batch_size", 1
-    if size < least:
+    section = getattr(recipe, stage)
+    sizes = _on_policy(recipe, section, budget, prompts) if isinstance(section, Distill) else _batches(budget)
+    return validated(merged(recipe.model_dump(mode="json"), {stage: sizes}), recipe.name)
+
+
+def _on_policy(recipe: Recipe, stage: Distill, budget: Budget, prompts: int) -> dict[str, Any]:
+    """Steps, and prompts a step."""
+    steps, rest = divmod(budget.updates, stage.minibatches)
+    if rest:
+        raise _unmatched(recipe, f"{budget.updates} updates are no multiple of its {stage.minibatches} a step")
+    prompt = stage.rollout.per_prompt * stage.rollout.max_tokens * steps
+    size = budget.tokens // prompt
+    if size < stage.minibatches:
         raise _unmatched(
-            recipe, f"{budget.tokens} tokens give less than {least} {what}; it needs {steps * unit * least}"
+            recipe,
+            f"{budget.tokens} tokens are too few for the {stage.minibatches} prompts that a step of it has at least "
+            f"(these take {prompt * stage.minibatches})",
         )
     if size > prompts:
-        raise _unmatched(recipe, f"{budget.tokens} tokens give {size} {what}, but there are {prompts} prompts")
-    if steps * size * unit < SHORT * budget.tokens:
-        meets = f"{steps * size * unit} or {steps * (size + 1) * unit}"
-        raise _unmatched(recipe, f"whole {what} come to {meets} tokens, not near {budget.tokens}")
-    sizes: dict[str, Any] = {stage: {"steps": steps, key: size}}
-    return validated(merged(recipe.model_dump(mode="json"), sizes), recipe.name)
+        raise _unmatched(
+            recipe,
+            f"{budget.tokens} tokens are more than {steps} steps on all {prompts} prompts take ({prompt * prompts})",
+        )
+    if size * prompt < SHORT * budget.tokens:
+        raise _unmatched(
+            recipe, f"whole prompts take {size * prompt} or {(size + 1) * prompt} tokens, not about {budget.tokens}"
+        )
+    return {"steps": steps, "prompts_per_step": size}
+
+
+def _batches(budget: Budget) -> dict[str, Any]:
+    """Steps, and tokens a step. Whether the corpus has so many is known once it is built."""
+    return {"steps": budget.updates, "batch_tokens": max(budget.tokens // budget.updates, 1)}
 
 
 def budget_grid(recipes: Sequence[Recipe], prompts: int) -> Grid:
@@ -129,15 +113,21 @@ def budget_grid(recipes: Sequence[Recipe], prompts: int) -> Grid:
         texts=3,
     )
     for recipe in recipes:
-        found = spending(recipe, prompts)
-        numbers = (found.updates, found.answers, found.length, found.budget.tokens)
-        grid.add(recipe.name, found.before or "–", found.stage, *(f"{number:,}" for number in numbers))
+        stage, budget = student_stage(recipe), own_budget(recipe, prompts)
+        before = [_described(recipe, name, prompts) for name in recipe.stages[: recipe.stages.index(stage)]]
+        answers = longest = MISSING
+        if isinstance(section := getattr(recipe, stage), Distill):
+            longest = f"{section.rollout.max_tokens:,}"
+            answers = f"{budget.tokens // section.rollout.max_tokens:,}"
+        spent = (f"{budget.updates:,}", answers, longest, f"{budget.tokens:,}")
+        grid.add(recipe.name, ", ".join(before) or MISSING, stage, *spent)
     return grid
 
 
 LEGEND = (
-    "Updates: optimiser steps. Answers: learned from, rolled out by the student or (sft) taken from its corpus. "
-    "Longest: tokens of an answer. What stands before the student's stage is the method's own cost and is not matched."
+    "Updates: optimiser steps. Answers: rolled out by the student, each of the longest length at most; sft learns from "
+    "its corpus instead, as many answers an update as the tokens hold. What stands before the student's stage is the "
+    "method's own cost and is not matched."
 )
 
 
@@ -151,14 +141,13 @@ def _updates(recipe: Recipe, stage: str, prompts: int) -> int:
     return section.steps or int(section.epochs * math.ceil(prompts / section.batch_size))
 
 
-def _length(recipe: Recipe, stage: str) -> int:
-    """Tokens of the longest answer that a stage learns from."""
-    section = getattr(recipe, stage)
-    if isinstance(section, Distill):
-        return section.rollout.max_tokens
-    length = getattr(recipe.corpus, "max_tokens", None) if section.data == "corpus" else None
+def _longest(recipe: Recipe) -> int:
+    """Tokens of the longest answer that a corpus asks for."""
+    length = getattr(recipe.corpus, "max_tokens", None)
     if length is None:
-        raise _unmatched(recipe, f"{stage}.data names a file, whose longest answer is not known; take a corpus")
+        raise _unmatched(
+            recipe, "how long the answers of its data are is not known, and as the first recipe it decides"
+        )
     return int(length)
 
 

@@ -21,7 +21,7 @@ from copsd_bench.records.schema import RunRecord
 from copsd_bench.records.store import read_record, write_record
 from copsd_bench.suites import task_info, tasks_of
 from copsd_bench.yaml_file import read_mapping
-from copsd_train.budget import Budget, at_budget, spending, student_stage
+from copsd_train.budget import Budget, at_budget, own_budget, student_stage
 from copsd_train.corpora.prompts import CorpusConfig, load_rows
 from copsd_train.corpora.schema import Kind, PromptRow, read_prompts, write_rows
 from copsd_train.load_recipe import DEMO, load_recipe, merged, validated
@@ -104,7 +104,9 @@ def matched(recipes: Sequence[Recipe], budget: Budget, prompts: int) -> list[Rec
 
 def first_budget(recipes: Sequence[Recipe], updates: int | None, tokens: int | None, prompts: int) -> Budget:
     """The budget as given; what is not given is what the first recipe spends by itself."""
-    own = spending(recipes[0], prompts).budget if updates is None or tokens is None else Budget(updates, tokens)
+    if updates is not None and tokens is not None:
+        return Budget(updates, tokens)
+    own = own_budget(recipes[0], prompts)
     return Budget(updates or own.updates, tokens or own.tokens)
 
 

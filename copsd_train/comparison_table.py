@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from copsd_bench.records import stats
 from copsd_bench.records.change import Change, panel_change
 from copsd_bench.records.compare import Comparison, compare
-from copsd_bench.records.format import MISSING, interval, number, suffix
+from copsd_bench.records.format import MISSING, interval, number, points, suffix
 from copsd_bench.records.grid import Grid
 from copsd_bench.records.leaderboard import leaderboard, leaderboard_parts
 from copsd_bench.records.schema import Estimate, RunRecord, SampleRow
-from copsd_train.budget import spending
+from copsd_train.budget import own_budget
 from copsd_train.comparison import Arm
 
 PANEL: dict[str, tuple[str, str]] = {
@@ -23,9 +23,9 @@ PANEL: dict[str, tuple[str, str]] = {
 
 LEGEND = (
     "First row: the base's own numbers. Others: score ± half its 95 % interval, and the change against the base, "
-    "paired on items, with its 95 % interval (rates in per cent; length and entropy as ratios: 1 is unchanged). *: "
-    "p < .05, adjusted by Holm over all arms and tasks. Tokens: those the student learned from. Collapse: the verdict "
-    "of the gate."
+    "paired on items, with its 95 % interval (rates in per cent, their changes in points; length and entropy as "
+    "ratios: 1 is unchanged). *: p < .05, adjusted by Holm over all arms and tasks. Tokens: those the student learned "
+    "from. Collapse: the verdict of the gate."
 )
 
 
@@ -81,7 +81,7 @@ def _grid(title: str, names: Sequence[str], columns: Sequence[Column]) -> Grid:
 
 
 def _spent(arms: Sequence[Arm], prompts: int) -> list[Column]:
-    updates = [f"{spending(arm.recipe, prompts).updates:,}" if arm.error is None else "failed" for arm in arms]
+    updates = [f"{own_budget(arm.recipe, prompts).updates:,}" if arm.error is None else "failed" for arm in arms]
     tokens = [f"{arm.used_tokens():,}" for arm in arms]
     return [Column("Updates", [MISSING, *updates]), Column("Tokens", [MISSING, *tokens])]
 
@@ -131,8 +131,12 @@ def _panel_columns(base: RunRecord, arms: Sequence[Arm], comparisons: Sequence[C
         cells = [MISSING if level.base is None else number(level.base, unit) + suffix(unit)]
         for side in sides:
             change = None if side is None else panel_change(before, side, statistic, group)
-            signed = change is not None and change.kind == "difference"
-            cells.append(MISSING if change is None else interval(change.change, signed=signed))
+            if change is None:
+                cells.append(MISSING)
+            elif change.kind == "difference":
+                cells.append(points(change.change, bounds=True))
+            else:
+                cells.append(interval(change.change))
         columns.append(Column(heading, cells))
     verdicts = [MISSING if found is None else found.collapse.state for found in comparisons]
     return [*columns, Column("Collapse", [MISSING, *verdicts])]

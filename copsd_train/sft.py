@@ -1,5 +1,6 @@
 """Supervised fine-tuning on response tokens: encode, mini-batch, loop."""
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     An answer that was cut at a token limit is learned without an end: it would teach to stop short.
 
     Raises:
-        CopsdError: no row is left.
+        CopsdError: no row is left; or a step's `batch_tokens` hold less than one answer, or more than all of them.
     """
     prefix, end = answer_frame(engine)
     examples = []
@@ -47,6 +48,13 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     if not examples:
         raise CopsdError(
             f"None of the {len(rows)} examples fits into sft.max_tokens = {config.max_tokens}; raise it.",
+            ExitCode.DATA,
+        )
+    tokens = [len(example.response) for example in examples]
+    if config.batch_tokens is not None and not max(tokens) <= config.batch_tokens <= sum(tokens):
+        raise CopsdError(
+            f"A step of sft.batch_tokens = {config.batch_tokens} must hold the longest answer ({max(tokens)} tokens) "
+            f"and no more than all {len(tokens)} ({sum(tokens)} tokens); change it (with run-all, the budget).",
             ExitCode.DATA,
         )
     return examples
@@ -113,12 +121,9 @@ def loop(
     Raises:
         CopsdError: a loss is not finite (which step).
     """
-    per_epoch = steps_per_epoch(config, len(examples))
-    for number in range(start, total_steps(config, len(examples))):
+    steps = itertools.islice(batches(examples, config, seed), start, total_steps(config, len(examples)))
+    for number, chosen in enumerate(steps, start):
         began = time.perf_counter()
-        epoch, place = divmod(number, per_epoch)
-        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(stream(seed, "sft", epoch)))
-        chosen = order[place * config.batch_size : (place + 1) * config.batch_size].tolist()
         try:
             metrics = update([examples[i] for i in chosen], policy, updater, config.micro_batch_size)
         except CopsdError as error:
@@ -127,11 +132,25 @@ def loop(
         yield number + 1, metrics
 
 
+def batches(examples: Sequence[Example], config: Sft, seed: int) -> Iterator[list[int]]:
+    """Indices of each step's rows without end: a new order each epoch, whose last batch may be smaller."""
+    for epoch in itertools.count():
+        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(stream(seed, "sft", epoch)))
+        batch: list[int] = []
+        for i in order.tolist():
+            if batch and _full(batch, i, examples, config):
+                yield batch
+                batch = []
+            batch.append(i)
+        yield batch
+
+
+def _full(batch: Sequence[int], another: int, examples: Sequence[Example], config: Sft) -> bool:
+    if config.batch_tokens is None:
+        return len(batch) == config.batch_size
+    return sum(len(examples[i].response) for i in (*batch, another)) > config.batch_tokens
+
+
 def total_steps(config: Sft, examples: int) -> int:
-    """Steps of the stage: as said, or by the epochs."""
-    return config.steps or config.epochs * steps_per_epoch(config, examples)
-
-
-def steps_per_epoch(config: Sft, examples: int) -> int:
-    """Steps that pass over every example once; the last batch of an epoch may be smaller."""
-    return math.ceil(examples / config.batch_size)
+    """Steps of the stage: as said, or that pass over every example as often as there are epochs."""
+    return config.steps or config.epochs * math.ceil(examples / config.batch_size)

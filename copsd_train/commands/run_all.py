@@ -94,9 +94,10 @@ def run_all(
 
     Every arm sees the same prompts and spends the same on its student: so many optimiser updates, on answers of so many
     tokens at most. On-policy stages roll the answers out; SFT takes those of its corpus, in as many passes as the
-    updates need. To get there, steps and prompts (or answers) a step are set; mini-batches, answers a prompt and the
-    longest answer stay the recipe's own. A recipe that cannot meet the budget within a tenth is refused, with how it
-    could. What comes before the student (a corpus, a teacher's fine-tuning) is shown, not matched.
+    updates need, each batch filled up to its share of the tokens. To get there, steps and prompts (or tokens) a step
+    are set; mini-batches, answers a prompt and the longest answer stay the recipe's own. A recipe that cannot meet the
+    budget within a tenth is refused, with the reason. What comes before the student (a corpus, a teacher's fine-tuning)
+    is shown, not matched.
 
     Then base and students answer the same suite, and one table shows every arm against the base, paired on items:
     OUT/leaderboard.md. An arm that fails is reported with its reason and stops no other; the exit code is then 6.
