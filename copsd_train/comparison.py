@@ -167,7 +167,8 @@ def evaluation(given: dict[str, Any], base: ResolvedModel, out: Path) -> RunConf
     for name in given:
         if name in OWN or name not in RunConfig.model_fields:
             raise unknown_name("setting of --eval", name, set(RunConfig.model_fields) - set(OWN))
-    own = {"model": base.name, "out": out / "evaluation", "display": given.get("display", "plain")}
+    shown = "rich" if sys.stdout.isatty() else "plain"
+    own = {"model": base.name, "out": out / "evaluation", "display": given.get("display", shown)}
     own |= {"revision": base.revision, "trust_remote_code": base.trust_remote_code}
     config = run_config(None, {**given, **own})
     if config.reference is None and any(task_info(name).reference for name in tasks_of(config.suite, config.task)):
