@@ -8,20 +8,23 @@ matched.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from copsd_bench.errors import CopsdError
 from copsd_bench.records.format import MISSING
 from copsd_bench.records.grid import Grid
-from copsd_train.distill_recipe import Distill
 from copsd_train.load_recipe import merged, validated
 from copsd_train.recipe import Recipe
-from copsd_train.recipe_parts import Sft
 
 SHORT = 0.9
 """The least share of a budget's tokens that counts as matched, as a step holds whole prompts."""
+LEGEND = (
+    "Updates: optimiser steps. Answers: rolled out by the student, each of the longest length at most; sft learns from "
+    "its corpus instead, as many answers an update as the tokens hold. What stands before the student's stage is the "
+    "method's own cost and is not matched."
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,21 @@ class Budget:
     tokens: int
 
 
+@dataclass(frozen=True)
+class Rule:
+    """How a stage that trains spends.
+
+    Attributes:
+        own: recipe and number of prompts -> what the stage spends by itself.
+        sizes: recipe, budget and number of prompts -> the settings of the stage that meet the budget.
+        longest: tokens of the longest answer, where each of a known number of answers has a limit.
+    """
+
+    own: Callable[[Recipe, int], Budget]
+    sizes: Callable[[Recipe, Budget, int], dict[str, Any]]
+    longest: Callable[[Recipe], int | None]
+
+
 def student_stage(recipe: Recipe) -> str:
     """The stage that makes the student: the last one that trains.
 
@@ -39,7 +57,7 @@ def student_stage(recipe: Recipe) -> str:
         CopsdError: it is of a sort whose cost is not known.
     """
     trained = [name for name in recipe.stages if hasattr(getattr(recipe, name), "optimiser")]
-    if not isinstance(getattr(recipe, trained[-1]), Distill | Sft):
+    if trained[-1] not in RULES:
         raise _unmatched(recipe, f"what its last stage, {trained[-1]}, spends is not known")
     return trained[-1]
 
@@ -50,12 +68,7 @@ def own_budget(recipe: Recipe, prompts: int) -> Budget:
     Raises:
         CopsdError: that is not known beforehand.
     """
-    stage = student_stage(recipe)
-    section, updates = getattr(recipe, stage), _updates(recipe, stage, prompts)
-    if isinstance(section, Distill):
-        step = section.prompts_per_step * section.rollout.per_prompt * section.rollout.max_tokens
-        return Budget(updates, updates // section.minibatches * step)
-    return Budget(updates, updates * (section.batch_tokens or section.batch_size * _longest(recipe)))
+    return RULES[student_stage(recipe)].own(recipe, prompts)
 
 
 def at_budget(recipe: Recipe, budget: Budget, prompts: int) -> Recipe:
@@ -70,39 +83,8 @@ def at_budget(recipe: Recipe, budget: Budget, prompts: int) -> Recipe:
         CopsdError: no sizes meet it (why not).
     """
     stage = student_stage(recipe)
-    section = getattr(recipe, stage)
-    sizes = _on_policy(recipe, section, budget, prompts) if isinstance(section, Distill) else _batches(budget)
+    sizes = RULES[stage].sizes(recipe, budget, prompts)
     return validated(merged(recipe.model_dump(mode="json"), {stage: sizes}), recipe.name)
-
-
-def _on_policy(recipe: Recipe, stage: Distill, budget: Budget, prompts: int) -> dict[str, Any]:
-    """Steps, and prompts a step."""
-    steps, rest = divmod(budget.updates, stage.minibatches)
-    if rest:
-        raise _unmatched(recipe, f"{budget.updates} updates are no multiple of its {stage.minibatches} a step")
-    prompt = stage.rollout.per_prompt * stage.rollout.max_tokens * steps
-    size = budget.tokens // prompt
-    if size < stage.minibatches:
-        raise _unmatched(
-            recipe,
-            f"{budget.tokens} tokens are too few for the {stage.minibatches} prompts that a step of it has at least "
-            f"(these take {prompt * stage.minibatches})",
-        )
-    if size > prompts:
-        raise _unmatched(
-            recipe,
-            f"{budget.tokens} tokens are more than {steps} steps on all {prompts} prompts take ({prompt * prompts})",
-        )
-    if size * prompt < SHORT * budget.tokens:
-        raise _unmatched(
-            recipe, f"whole prompts take {size * prompt} or {(size + 1) * prompt} tokens, not about {budget.tokens}"
-        )
-    return {"steps": steps, "prompts_per_step": size}
-
-
-def _batches(budget: Budget) -> dict[str, Any]:
-    """Steps, and tokens a step. Whether the corpus has so many is known once it is built."""
-    return {"steps": budget.updates, "batch_tokens": max(budget.tokens // budget.updates, 1)}
 
 
 def budget_grid(recipes: Sequence[Recipe], prompts: int) -> Grid:
@@ -115,38 +97,89 @@ def budget_grid(recipes: Sequence[Recipe], prompts: int) -> Grid:
     for recipe in recipes:
         stage, budget = student_stage(recipe), own_budget(recipe, prompts)
         before = [_described(recipe, name, prompts) for name in recipe.stages[: recipe.stages.index(stage)]]
-        answers = longest = MISSING
-        if isinstance(section := getattr(recipe, stage), Distill):
-            longest = f"{section.rollout.max_tokens:,}"
-            answers = f"{budget.tokens // section.rollout.max_tokens:,}"
-        spent = (f"{budget.updates:,}", answers, longest, f"{budget.tokens:,}")
-        grid.add(recipe.name, ", ".join(before) or MISSING, stage, *spent)
+        longest = RULES[stage].longest(recipe)
+        answers = (MISSING, MISSING) if longest is None else (f"{budget.tokens // longest:,}", f"{longest:,}")
+        numbers = (f"{budget.updates:,}", *answers, f"{budget.tokens:,}")
+        grid.add(recipe.name, ", ".join(before) or MISSING, stage, *numbers)
     return grid
 
 
-LEGEND = (
-    "Updates: optimiser steps. Answers: rolled out by the student, each of the longest length at most; sft learns from "
-    "its corpus instead, as many answers an update as the tokens hold. What stands before the student's stage is the "
-    "method's own cost and is not matched."
-)
+def _distill_own(recipe: Recipe, prompts: int) -> Budget:
+    from copsd_train.distill import total_steps
+
+    assert recipe.distill is not None
+    stage, rollout = recipe.distill, recipe.distill.rollout
+    steps = total_steps(stage, prompts)
+    tokens = steps * stage.prompts_per_step * rollout.per_prompt * rollout.max_tokens
+    return Budget(steps * stage.minibatches, tokens)
 
 
-def _updates(recipe: Recipe, stage: str, prompts: int) -> int:
-    """Optimiser updates of a stage; of SFT at most, as a corpus may have fewer rows than there are prompts."""
-    section = getattr(recipe, stage)
-    if isinstance(section, Distill):
-        from copsd_train.distill import total_steps
+def _distill_sizes(recipe: Recipe, budget: Budget, prompts: int) -> dict[str, Any]:
+    """Steps, and prompts a step."""
+    assert recipe.distill is not None
+    stage, rollout = recipe.distill, recipe.distill.rollout
+    steps, rest = divmod(budget.updates, stage.minibatches)
+    if rest:
+        raise _unmatched(recipe, f"{budget.updates} updates are no multiple of its {stage.minibatches} a step")
+    size = _whole(
+        recipe, budget, steps * rollout.per_prompt * rollout.max_tokens, "prompts", stage.minibatches, prompts
+    )
+    return {"steps": steps, "prompts_per_step": size}
 
-        return total_steps(section, prompts) * section.minibatches
-    return section.steps or int(section.epochs * math.ceil(prompts / section.batch_size))
+
+def _sft_own(recipe: Recipe, prompts: int) -> Budget:
+    """At most, as a corpus may have fewer rows than there are prompts."""
+    assert recipe.sft is not None
+    stage = recipe.sft
+    updates = _passes(stage, prompts)
+    return Budget(updates, updates * (stage.batch_tokens or stage.batch_size * _longest_of_corpus(recipe)))
 
 
-def _longest(recipe: Recipe) -> int:
+def _sft_sizes(recipe: Recipe, budget: Budget, prompts: int) -> dict[str, Any]:
+    """Steps, and tokens a step. Whether the corpus has so many is known once it is built."""
+    return {"steps": budget.updates, "batch_tokens": max(budget.tokens // budget.updates, 1)}
+
+
+RULES = {
+    "sft": Rule(_sft_own, _sft_sizes, lambda recipe: None),
+    "distill": Rule(
+        _distill_own, _distill_sizes, lambda recipe: recipe.distill.rollout.max_tokens if recipe.distill else None
+    ),
+}
+"""Stage -> how it spends."""
+
+
+def _whole(recipe: Recipe, budget: Budget, each: int, what: str, fewest: int, most: int) -> int:
+    """How many prompts (or pairs) a step may have, if each takes so many tokens over the whole training."""
+    size = budget.tokens // each
+    if size < fewest:
+        raise _unmatched(
+            recipe,
+            f"{budget.tokens} tokens are too few for the {fewest} {what} that a step of it has at least (these take "
+            f"{each * fewest})",
+        )
+    if size > most:
+        raise _unmatched(
+            recipe, f"{budget.tokens} tokens are more than all {most} {what} in every step take ({each * most})"
+        )
+    if size * each < SHORT * budget.tokens:
+        raise _unmatched(
+            recipe, f"whole {what} take {size * each} or {(size + 1) * each} tokens, not about {budget.tokens}"
+        )
+    return size
+
+
+def _passes(stage: Any, rows: int) -> int:
+    """Updates of a stage that passes over rows in batches."""
+    return int(stage.steps or stage.epochs * math.ceil(rows / stage.batch_size))
+
+
+def _longest_of_corpus(recipe: Recipe) -> int:
     """Tokens of the longest answer that a corpus asks for."""
     length = getattr(recipe.corpus, "max_tokens", None)
     if length is None:
         raise _unmatched(
-            recipe, "how long the answers of its data are is not known, and as the first recipe it decides"
+            recipe, "how long the answers of its data are is not known; give the budget, or name another recipe first"
         )
     return int(length)
 
@@ -155,7 +188,7 @@ def _described(recipe: Recipe, stage: str, prompts: int) -> str:
     section = getattr(recipe, stage)
     if not hasattr(section, "optimiser"):
         return stage
-    return f"{stage} of the {section.adapter} (up to {_updates(recipe, stage, prompts)} updates)"
+    return f"{stage} of the {getattr(section, 'adapter', 'student')} (up to {_passes(section, prompts)} updates)"
 
 
 def _unmatched(recipe: Recipe, reason: str) -> CopsdError:

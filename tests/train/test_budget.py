@@ -37,7 +37,7 @@ def test_every_recipe_meets_the_demo_budget(name: str) -> None:
             Budget(24, 5000),
             r"5000 tokens are too few for the 2 prompts that a step of it has at least \(these take 6144\)",
         ),
-        (Budget(24, 10**6), r"1000000 tokens are more than 12 steps on all 96 prompts take \(294912\)"),
+        (Budget(24, 10**6), r"1000000 tokens are more than all 96 prompts in every step take \(294912\)"),
         (Budget(24, 9000), "whole prompts take 6144 or 9216 tokens, not about 9000"),
     ],
 )
