@@ -121,8 +121,9 @@ def loop(
     Raises:
         CopsdError: a loss is not finite (which step).
     """
-    steps = itertools.islice(batches(examples, config, seed), start, total_steps(config, len(examples)))
-    for number, chosen in enumerate(steps, start):
+    tokens = [len(example.response) for example in examples]
+    steps = batches(tokens, config.batch_size, config.batch_tokens, seed, "sft")
+    for number, chosen in enumerate(itertools.islice(steps, start, total_steps(config, len(examples))), start):
         began = time.perf_counter()
         try:
             metrics = update([examples[i] for i in chosen], policy, updater, config.micro_batch_size)
@@ -132,23 +133,32 @@ def loop(
         yield number + 1, metrics
 
 
-def batches(examples: Sequence[Example], config: Sft, seed: int) -> Iterator[list[int]]:
-    """Indices of each step's rows without end: a new order each epoch, whose last batch may be smaller."""
+def batches(
+    tokens: Sequence[int], batch_size: int, batch_tokens: int | None, seed: int, stage: str
+) -> Iterator[list[int]]:
+    """Indices of each step's rows without end: a new order each epoch, whose last batch may be smaller.
+
+    Args:
+        tokens: answer tokens of each row.
+        batch_size: rows a step, unless
+        batch_tokens: is the most answer tokens of a step.
+        seed, stage: decide the order.
+    """
+
+    def full(batch: list[int], another: int) -> bool:
+        if batch_tokens is None:
+            return len(batch) == batch_size
+        return sum(tokens[i] for i in (*batch, another)) > batch_tokens
+
     for epoch in itertools.count():
-        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(stream(seed, "sft", epoch)))
+        order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(stream(seed, stage, epoch)))
         batch: list[int] = []
         for i in order.tolist():
-            if batch and _full(batch, i, examples, config):
+            if batch and full(batch, i):
                 yield batch
                 batch = []
             batch.append(i)
         yield batch
-
-
-def _full(batch: Sequence[int], another: int, examples: Sequence[Example], config: Sft) -> bool:
-    if config.batch_tokens is None:
-        return len(batch) == config.batch_size
-    return sum(len(examples[i].response) for i in (*batch, another)) > config.batch_tokens
 
 
 def total_steps(config: Sft, examples: int) -> int:

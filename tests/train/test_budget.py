@@ -4,7 +4,6 @@ from itertools import chain, islice, pairwise
 
 import pytest
 
-from copsd_bench.engine.protocol import Prompt
 from copsd_bench.errors import CopsdError
 from copsd_train import sft
 from copsd_train.budget import SHORT, Budget, at_budget, budget_grid, own_budget
@@ -48,11 +47,10 @@ def test_a_recipe_that_cannot_be_matched_says_why(budget: Budget, sentence: str)
 
 def test_sft_fills_each_batch_up_to_its_tokens_and_passes_over_all_rows() -> None:
     lengths = [3, 5, 2, 7, 1, 4, 6, 2]
-    examples = [sft.Example(Prompt(ids=(1,)), (0,) * n) for n in lengths]
     config = load_recipe("sft", ["sft.steps=9", "sft.batch_tokens=8"]).sft
     assert config is not None
-    assert sft.total_steps(config, len(examples)) == 9
-    found = list(islice(sft.batches(examples, config, seed=0), 9))
+    assert sft.total_steps(config, len(lengths)) == 9
+    found = list(islice(sft.batches(lengths, config.batch_size, config.batch_tokens, 0, "sft"), 9))
     assert all(sum(lengths[i] for i in batch) <= 8 for batch in found)
     rows = list(chain.from_iterable(found))
     assert sorted(rows[:8]) == list(range(8))  # an epoch passes over each row once
@@ -61,10 +59,9 @@ def test_sft_fills_each_batch_up_to_its_tokens_and_passes_over_all_rows() -> Non
         assert epoch_ends or sum(lengths[i] for i in (*before, after[0])) > 8  # one more would not have fitted
 
 
-def test_batches_of_rows_are_cut_evenly_and_go_on_where_a_run_stopped() -> None:
-    examples = [sft.Example(Prompt(ids=(1,)), (0,)) for _ in range(7)]
+def test_batches_of_rows_are_cut_evenly_within_each_epoch() -> None:
     config = load_recipe("sft", ["sft.batch_size=3", "sft.epochs=2"]).sft
     assert config is not None
-    found = list(islice(sft.batches(examples, config, seed=1), sft.total_steps(config, 7)))
+    found = list(islice(sft.batches([5] * 7, config.batch_size, None, 1, "sft"), sft.total_steps(config, 7)))
     assert [len(batch) for batch in found] == [3, 3, 1, 3, 3, 1]
     assert sorted(chain.from_iterable(found)) == sorted([*range(7), *range(7)])
