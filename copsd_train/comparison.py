@@ -110,7 +110,9 @@ def first_budget(recipes: Sequence[Recipe], updates: int | None, tokens: int | N
     return Budget(updates or own.updates, tokens or own.tokens)
 
 
-def begin(out: Path, recipes: Sequence[Recipe], prompts: Sequence[PromptRow], base: ResolvedModel) -> list[Arm]:
+def begin(
+    out: Path, recipes: Sequence[Recipe], prompts: Sequence[PromptRow], base: ResolvedModel, command: list[str]
+) -> list[Arm]:
     """Make or find the folders of all arms, before any is trained.
 
     Raises:
@@ -126,7 +128,7 @@ def begin(out: Path, recipes: Sequence[Recipe], prompts: Sequence[PromptRow], ba
     for recipe in recipes:
         own_draw = {"corpus": {"rows": None}} if recipe.corpus is not None else {}
         resolved = validated(merged(recipe.model_dump(mode="json"), {**same, **own_draw}), recipe.name)
-        arms.append(Arm(resolved, Run.start(out / "arms" / recipe.name, resolved, base, ["copsd-train", "run-all"])))
+        arms.append(Arm(resolved, Run.start(out / "arms" / recipe.name, resolved, base, command)))
     return arms
 
 
@@ -187,27 +189,27 @@ def check_evaluation(config: RunConfig) -> None:
     plan(config)
 
 
-def evaluate(config: RunConfig, arms: Sequence[Arm], out: Path) -> RunRecord:
+def evaluate(config: RunConfig, arms: Sequence[Arm], out: Path, command: list[str]) -> RunRecord:
     """The base's record, and one of every trained arm, under the arm's name.
 
     Raises:
         CopsdError: the base cannot be evaluated, or the disk is full.
     """
-    base = _evaluated(config, out, "base")
+    base = _evaluated(config, out, "base", command)
 
     def measure(arm: Arm) -> None:
         student = arm.run.output(student_stage(arm.recipe))
-        how = {"model": str(student)} if arm.recipe.tuning == "full" else {"adapter": student}
-        arm.record = _evaluated(config.model_copy(update=how), out, arm.recipe.name)
+        how = {"model": str(student), "revision": None} if arm.recipe.tuning == "full" else {"adapter": student}
+        arm.record = _evaluated(config.model_copy(update=how), out, arm.recipe.name, command)
 
     _each([arm for arm in arms if arm.error is None], "Evaluating", measure)
     return base
 
 
-def _evaluated(config: RunConfig, out: Path, name: str) -> RunRecord:
+def _evaluated(config: RunConfig, out: Path, name: str, command: list[str]) -> RunRecord:
     from copsd_bench.run import execute, plan
 
-    record = execute(plan(config), ["copsd-train", "run-all"])
+    record = execute(plan(config), command)
     if name != "base":
         # Every student lies in a folder of that name: what tells them apart is the recipe.
         told = {"adapter": name} if record.model.adapter is not None else {"name": name}

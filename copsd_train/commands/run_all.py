@@ -1,5 +1,6 @@
 """`copsd-train run-all`: several recipes on the same prompts and budget, evaluated in one table."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -122,15 +123,17 @@ def run_all(
     show([budget_grid(matched, len(chosen)), LEGEND], "table", None)
 
     from copsd_bench.models.resolve import resolve_model
+    from copsd_bench.records.paths import published
 
     base = resolve_model(model, revision=revision, trust_remote_code=trust_remote_code)
     how = comparison.evaluation(given, base, out)
     comparison.check_evaluation(how)
     if dry_run:
         return
-    arms = comparison.begin(out, matched, chosen, base)
+    command = ["copsd-train", *map(published, sys.argv[1:])]
+    arms = comparison.begin(out, matched, chosen, base, command)
     comparison.train(arms)
-    record = comparison.evaluate(how, arms, out)
+    record = comparison.evaluate(how, arms, out, command)
 
     from copsd_bench.errors import CopsdError, ExitCode
     from copsd_train.comparison_table import details_parts, results_parts

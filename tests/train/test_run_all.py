@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(folder: Path, tiny: ResolvedModel, prompts_file: Path) -> list[str]:
     """Three arms, the second of which fails: four updates on at most 96 tokens each, two prompts a step."""
     return [
-        "run-all", "--recipes", f"opsd-const,{folder / 'broken.yaml'},sft", "--model", str(tiny.path),
+        "run-all", "--recipes", f"opsa,{folder / 'broken.yaml'},sft", "--model", str(tiny.path),
         "--out", str(folder / "out"), "--prompts", str(prompts_file), "--updates", "4", "--budget-tokens", "384",
         "--limit", "6", "--eval", "max_tokens=4", "--eval", "dtype=float32",
         *(part for change in CHANGES for part in ("--set", change)),
@@ -59,7 +59,7 @@ def command(folder: Path, tiny: ResolvedModel, prompts_file: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def finished(folder: Path, command: list[str]) -> Path:
     """The comparison, killed in its first arm and continued by the same command."""
-    metrics = folder / "out" / "arms" / "opsd-const" / "metrics.jsonl"
+    metrics = folder / "out" / "arms" / "opsa" / "metrics.jsonl"
     process = subprocess.Popen(
         [sys.executable, "-m", "copsd_train.cli", *command], env=ENVIRONMENT, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -79,7 +79,7 @@ def finished(folder: Path, command: list[str]) -> Path:
 
 
 def test_a_killed_comparison_continues_and_spends_what_it_said(finished: Path) -> None:
-    for arm, stage in (("opsd-const", "distill"), ("sft", "sft")):
+    for arm, stage in (("opsa", "distill"), ("sft", "sft")):
         lines = [line for line in read_lines(finished / "arms" / arm / "metrics.jsonl") if line["stage"] == stage]
         assert [line["step"] for line in lines] == [1, 2, 3, 4]
         assert 0 < sum(line["tokens"] for line in lines) <= 384
@@ -92,22 +92,22 @@ def test_all_stand_in_one_table_and_the_failed_one_with_its_sentence(finished: P
     table = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")][:6]
     cells = [[cell.strip() for cell in line] for line in table]
     assert cells[0][:5] == ["Arm", "Updates", "Tokens", "mini: appropriate", "change"]
-    assert [line[0] for line in cells[2:]] == ["base", "opsd-const", "broken", "sft"]
+    assert [line[0] for line in cells[2:]] == ["base", "opsa", "broken", "sft"]
     assert [line[1] for line in cells[2:]] == ["–", "4", "failed", "4"]
     assert all("[" in line[4] for line in (cells[3], cells[5]))  # a paired change with its interval
     assert "broken failed: There is no adapter folder /nowhere/adapter; give the folder PEFT saved." in text
-    assert {path.stem for path in (finished / "records").iterdir()} == {"base", "opsd-const", "sft"}
+    assert {path.stem for path in (finished / "records").iterdir()} == {"base", "opsa", "sft"}
     shown = CliRunner().invoke(app, ["status", str(finished / "arms" / "sft")])
     assert "finished" in shown.output
 
 
 def test_another_budget_in_the_same_folder_is_refused(finished: Path, command: list[str]) -> None:
-    weights = finished / "arms" / "opsd-const" / "student" / "adapter_model.safetensors"
+    weights = finished / "arms" / "opsa" / "student" / "adapter_model.safetensors"
     before = weights.stat().st_mtime_ns
     other = [value if value != "384" else "576" for value in command]
     refused = CliRunner().invoke(app, other)
     assert isinstance(refused.exception, CopsdError)
-    assert "opsd-const holds a run of another recipe" in str(refused.exception)
+    assert "opsa holds a run of another recipe" in str(refused.exception)
     assert weights.stat().st_mtime_ns == before
 
 
