@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from copsd_bench.records import stats
 from copsd_bench.records.change import Change, panel_change
 from copsd_bench.records.compare import Comparison, compare
-from copsd_bench.records.format import MISSING, interval, number, points, suffix
+from copsd_bench.records.format import MISSING, interval, number, points, suffix, with_error
 from copsd_bench.records.grid import Grid
 from copsd_bench.records.leaderboard import leaderboard, leaderboard_parts
-from copsd_bench.records.schema import Estimate, RunRecord, SampleRow
+from copsd_bench.records.schema import RunRecord, SampleRow
 from copsd_train.budget import own_budget
 from copsd_train.comparison import Arm
 
@@ -23,7 +23,7 @@ PANEL: dict[str, tuple[str, str]] = {
 
 LEGEND = (
     "First row: the base's own numbers. Others: score ± half its 95 % interval, and the change against the base, "
-    "paired on items, with its 95 % interval (rates in per cent, their changes in points; length and entropy as "
+    "paired on items, with its 95 % interval (of rates in points; length and entropy as "
     "ratios: 1 is unchanged). *: p < .05, adjusted by Holm over all arms and tasks. Tokens: those the student learned "
     "from. Collapse: the verdict of the gate."
 )
@@ -110,15 +110,8 @@ def _primaries(comparison: Comparison | None) -> dict[str, Change]:
 def _score(record: RunRecord, task: str) -> str:
     for found in record.tasks:
         if found.name == task and found.primary in found.metrics:
-            return _with_error(found.metrics[found.primary])
+            return with_error(found.metrics[found.primary])
     return MISSING
-
-
-def _with_error(estimate: Estimate) -> str:
-    text = number(estimate.value, estimate.unit)
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} ± {number((estimate.high - estimate.low) / 2, estimate.unit)}"
 
 
 def _panel_columns(base: RunRecord, arms: Sequence[Arm], comparisons: Sequence[Comparison | None]) -> list[Column]:
