@@ -105,7 +105,7 @@ def run_all(
     Stopped or killed, the same command continues: finished arms are skipped.
 
     Examples: `copsd-train run-all --recipes opsd-const,copsd,sft --demo`;
-    `copsd-train run-all --recipes opsd-const,opsa,sft --model my/model --updates 200 --budget-tokens 4000000`;
+    `copsd-train run-all --recipes opsd-const,opsa,sft --model my/model --updates 200 --budget-tokens 13107200`;
     `copsd-train run-all --recipes opsd-const,opsa --suite collapse --eval rollouts=4`.
 
     See also: `copsd-bench compare OUT/records/base.json OUT/records/NAME.json`, `copsd-train status OUT/arms/NAME`.
