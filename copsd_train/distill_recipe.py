@@ -79,8 +79,9 @@ class Teacher(Section):
             raise ValueError("decay belongs to adapter: ema, which needs it")
         if self.path is not None and self.adapter != "teacher":
             raise ValueError("path belongs to adapter: teacher")
-        named = {key.partition("/")[0] for key in self.instructions}
-        if self.context == "instruction" and not set(self.kinds) == named & set(self.instructions) == named:
+        whole = {key for key in self.instructions if "/" not in key}
+        unknown = {key.partition("/")[0] for key in self.instructions} - whole
+        if self.context == "instruction" and (whole != set(self.kinds) or unknown):
             raise ValueError("context: instruction needs one text in instructions for each of kinds, and for no other")
         if self.context != "instruction" and self.instructions:
             raise ValueError("instructions belong to context: instruction")

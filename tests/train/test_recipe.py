@@ -42,6 +42,7 @@ def test_every_number_of_a_recipe_names_its_source() -> None:
         ("distill.signal={kind: full, beta: 1}", "signal.kind full does not go with advantage.kind token_group"),
         ("distill.signal={kind: full, beta: symetric}", "beta is a number from 0 to 1 or `symmetric`, not 'symetric'"),
         ("distill.signal={kind: full, beta: 1.5}", "beta is a number from 0 to 1 or `symmetric`, not 1.5"),
+        ("distill.teacher={adapter: none, context: instruction}", "one text in instructions for each of kinds"),
         ("distill.signal.k=5", "k belongs to kind: topk"),
         ("distill.signal.low=9", "low must be below high"),
         ("distill.advantage.gamma=0.9", "gamma belongs to kind: return_to_go"),
