@@ -2,9 +2,13 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from copsd_bench.errors import CopsdError
+from copsd_train.candidates import instruction_context
 from copsd_train.recipe_parts import Optimiser, Section
+
+Prompts = Literal["safety", "safety/refuse", "safety/warn", "safety/help", "over_refusal", "general"]
 
 
 class Rollout(Section):
@@ -45,7 +49,8 @@ class Teacher(Section):
         placement: where a constitution goes; None takes the constitution's own.
         masked: share of safety prompts that get no context, fixed by prompt and seed.
         kinds: kinds of prompts that get a context at all.
-        instructions: text by kind of prompt, with the slot `{user_query}`, for `instruction`.
+        instructions: for `instruction`, by kind of prompt, or by kind and route (`safety/help`), which goes first: a
+            packaged context by name (`contexts/`), or a text with the slot `{user_query}`.
         decay: of the ema, once a step.
     """
 
@@ -55,8 +60,18 @@ class Teacher(Section):
     placement: Literal["user", "system"] | None = None
     masked: float = Field(default=0.0, ge=0, lt=1)
     kinds: list[Literal["safety", "over_refusal", "general"]] = Field(default=["safety"])
-    instructions: dict[Literal["safety", "over_refusal", "general"], str] = Field(default={})
+    instructions: dict[Prompts, str] = Field(default={})
     decay: float | None = Field(default=None, gt=0, lt=1)
+
+    @field_validator("instructions")
+    @classmethod
+    def _contexts_exist(cls, texts: dict[Prompts, str]) -> dict[Prompts, str]:
+        for text in texts.values():
+            try:
+                instruction_context(text)
+            except CopsdError as error:
+                raise ValueError(str(error).rstrip(".?")) from error
+        return texts
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -64,8 +79,10 @@ class Teacher(Section):
             raise ValueError("decay belongs to adapter: ema, which needs it")
         if self.path is not None and self.adapter != "teacher":
             raise ValueError("path belongs to adapter: teacher")
-        if self.context == "instruction" and set(self.instructions) != set(self.kinds):
-            raise ValueError("context: instruction needs one text in instructions for each of kinds")
+        whole = {key for key in self.instructions if "/" not in key}
+        unknown = {key.partition("/")[0] for key in self.instructions} - whole
+        if self.context == "instruction" and (whole != set(self.kinds) or unknown):
+            raise ValueError("context: instruction needs one text in instructions for each of kinds, and for no other")
         if self.context != "instruction" and self.instructions:
             raise ValueError("instructions belong to context: instruction")
         if self.context == "none" and (self.masked or self.placement):
@@ -87,7 +104,8 @@ class Signal(Section):
         kind: `sampled` (log-ratio at the sampled token, a reward), `full` or `topk` (a divergence over the vocabulary,
             a loss), or `none` (an outcome alone).
         low, high: clip of the sampled log-ratio; None leaves it as it is.
-        beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD.
+        beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD;
+            `symmetric` the mean of forward and reverse KL.
         k, tail, stop_gradient: the tokens kept, a bucket for all others, and the unbiased reverse KL on a cut set.
         entropy_gate: see `EntropyGate`.
     """
@@ -95,11 +113,19 @@ class Signal(Section):
     kind: Literal["sampled", "full", "topk", "none"]
     low: float | None = None
     high: float | None = None
-    beta: float | None = Field(default=None, ge=0, le=1)
+    beta: float | Literal["symmetric"] | None = None
     k: int | None = Field(default=None, ge=1)
     tail: bool = False
     stop_gradient: bool = False
     entropy_gate: EntropyGate | None = None
+
+    @field_validator("beta", mode="before")
+    @classmethod
+    def _names_a_divergence(cls, beta: Any) -> Any:
+        number = isinstance(beta, int | float) and not isinstance(beta, bool) and 0 <= beta <= 1
+        if not (number or beta in (None, "symmetric")):
+            raise ValueError(f"beta is a number from 0 to 1 or `symmetric`, not {beta!r}")
+        return beta
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

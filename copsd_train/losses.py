@@ -2,7 +2,8 @@
 
 Shapes: B rows, T tokens, V vocabulary, H hidden; N any leading shape, usually (B, T). Everything is in nats, per token
 and unreduced; `token_mean` reduces. A divergence is named by `beta`: 0 is forward KL(teacher||student), 1 is reverse
-KL(student||teacher), between them lies the generalised JSD. Half-precision logits are computed with in float32. The
+KL(student||teacher), between them lies the generalised JSD; `symmetric` is the mean of the two ends, which no number
+between them gives. Half-precision logits are computed with in float32. The
 teacher never gets a gradient.
 """
 
@@ -14,21 +15,22 @@ from torch.utils.checkpoint import checkpoint
 
 Head = Callable[[torch.Tensor], torch.Tensor]
 Outside = Literal["drop", "renormalise", "tail"]
+Beta = float | Literal["symmetric"]
 
 
 def divergence(
-    student_logits: torch.Tensor, teacher_logits: torch.Tensor, beta: float, clip: float | None = None
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, beta: Beta, clip: float | None = None
 ) -> torch.Tensor:
     """Full-vocabulary divergence of student and teacher, [N, V] x [N, V] -> [N].
 
     Between the ends, beta KL(teacher||m) + (1 - beta) KL(student||m) with m = beta teacher + (1 - beta) student (GKD,
     arXiv 2306.13649, Eq. 1). That vanishes towards both ends; the ends themselves are the full KL divergences, as is
-    usual.
+    usual. `symmetric` is KL(teacher||student) / 2 + KL(student||teacher) / 2 (OPSA, arXiv 2605.15239).
 
     Args:
         student_logits: [N, V].
         teacher_logits: [N, V].
-        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD.
+        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD; `symmetric`.
         clip: the most that one vocabulary entry may add to a token's sum (OPSD's point-wise clipping, arXiv 2601.18734,
             where 0.05 is usual), None for no limit.
 
@@ -42,7 +44,7 @@ def topk_divergence(
     student_logits: torch.Tensor,
     teacher_logits: torch.Tensor,
     k: int,
-    beta: float,
+    beta: Beta,
     tail: bool = False,
     stop_gradient: bool = False,
     support: Literal["student", "teacher"] = "student",
@@ -57,7 +59,7 @@ def topk_divergence(
         student_logits: [N, V].
         teacher_logits: [N, V].
         k: tokens kept; all of them where k is V or more.
-        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD.
+        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD; `symmetric`.
         tail: lump all other tokens into one bucket (SDPO, arXiv 2601.20802); else both distributions are renormalised
             over the k tokens.
         stop_gradient: differentiate the student's probability, not its logarithm: sum_k p_S [sg(log p_S) - log p_T],
@@ -82,7 +84,7 @@ def token_set_divergence(
     student_logits: torch.Tensor,
     teacher_logits: torch.Tensor,
     token_ids: torch.Tensor,
-    beta: float = 1.0,
+    beta: Beta = 1.0,
     outside: Outside = "drop",
 ) -> torch.Tensor:
     """Divergence on one fixed set of tokens, [N, V] x [N, V] -> [N] (SafeSteer, arXiv 2606.02530, released code).
@@ -94,7 +96,8 @@ def token_set_divergence(
         student_logits: [N, V].
         teacher_logits: [N, V].
         token_ids: the set, [K].
-        beta: 1 reverse (student||teacher) as released, 0 forward (teacher||student), between them generalised JSD.
+        beta: 1 reverse (student||teacher) as released, 0 forward (teacher||student), between them generalised JSD;
+            `symmetric`.
         outside: what becomes of all other tokens; see `restrict`.
     """
     ids = token_ids.expand(*student_logits.shape[:-1], -1)
@@ -213,7 +216,7 @@ def chunked_divergence(
     student_head: Head,
     teacher_states: torch.Tensor,
     teacher_head: Head,
-    beta: float,
+    beta: Beta,
     chunk: int = 128,
     clip: float | None = None,
 ) -> torch.Tensor:
@@ -258,12 +261,14 @@ def restrict(logprobs: torch.Tensor, ids: torch.Tensor, outside: Outside) -> tor
     return kept
 
 
-def _divergence(log_s: torch.Tensor, log_t: torch.Tensor, beta: float, clip: float | None = None) -> torch.Tensor:
+def _divergence(log_s: torch.Tensor, log_t: torch.Tensor, beta: Beta, clip: float | None = None) -> torch.Tensor:
     """`divergence` of log-probabilities, [N, K] x [N, K] -> [N]."""
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta must lie in [0, 1], not be {beta}")
     log_t = log_t.detach()
-    if beta == 0:
+    if beta == "symmetric":
+        terms = (_kl_terms(log_t, log_s) + _kl_terms(log_s, log_t)) / 2
+    elif not 0 <= beta <= 1:
+        raise ValueError(f"beta must be 'symmetric' or lie in [0, 1], not be {beta}")
+    elif beta == 0:
         terms = _kl_terms(log_t, log_s)
     elif beta == 1:
         terms = _kl_terms(log_s, log_t)

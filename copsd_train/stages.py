@@ -55,7 +55,7 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
     require_both_sides(rows, str(source))
     policy = Policy(run.base, recipe, trained=config.adapter, sharded=ranks.sharded)
     examples = sft.build_examples(rows, policy.engine, config)
-    total = config.epochs * sft.steps_per_epoch(config, len(examples))
+    total = sft.total_steps(config, len(examples))
     updater = Updater(policy.parameters(), config.optimiser, total, ranks=ranks, mirror=policy.mirror())
     start = begin(run, ranks, "sft", updater)
     left_out = {"left_out": len(rows) - len(examples)}
@@ -89,7 +89,7 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     judge = outcome_judge(run, ranks, policy, prompts)
     with student_generator(config.rollout, policy, run.folder) as generate:
         steps = (
-            (step, metrics, sample_rows(step, batch, recipe.samples))
+            (step, metrics | {"tokens": float(batch.mask.sum())}, sample_rows(step, batch, recipe.samples))
             for step, metrics, batch in distill.loop(rows, policy, updater, generate, config, recipe.seed, start, judge)
         )
         follow(run, ranks, "distill", policy, updater, (start, total), steps, monitor)

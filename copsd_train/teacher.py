@@ -1,14 +1,16 @@
 """What the teacher sees of each row, and the guarantees that it really sees it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.context import SLOT, Context
 from copsd_bench.engine.protocol import Prompt
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train.candidates import instruction_context
 from copsd_train.corpora.schema import PromptRow, constitution_of
 from copsd_train.distill_recipe import Teacher
 
@@ -36,7 +38,7 @@ class Row:
 
 
 class ContextPolicy:
-    """Row -> context: a constitution by category, the reference answer, an instruction by kind, or none.
+    """Row -> context: a constitution by category, the reference answer, an instruction by kind and route, or none.
 
     Args:
         config: of the teacher.
@@ -71,7 +73,8 @@ class ContextPolicy:
                     )
                 return Context("gold", GOLD.replace("{reference}", row.reference))
             case "instruction":
-                return Context(f"instruction for {row.kind}", self.config.instructions[row.kind])
+                texts: Mapping[Any, str] = self.config.instructions
+                return instruction_context(texts.get(f"{row.kind}/{row.route}") or texts[row.kind])
             case _:
                 return None
 

@@ -49,18 +49,19 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
         require_both_sides(rows, what)
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
-    return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
+    kinds: tuple[Kind, ...] = ("safety", "over_refusal", "general")
+    by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
+    return [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
 
 
-def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CorpusConfig) -> list[PromptRow]:
-    """At most `config.rows[kind]` rows of a kind, as evenly over categories and routes as they allow."""
+def drawn_evenly(rows: Sequence[PromptRow], most: int | None, seed: int) -> list[PromptRow]:
+    """At most so many of the rows (None: all), as evenly over categories and routes as they allow."""
     strata: dict[tuple[str, str | None], list[PromptRow]] = defaultdict(list)
     for row in rows:
-        if row.kind == kind:
-            strata[row.category, row.route].append(row)
+        strata[row.category, row.route].append(row)
     ranked = []
     for name, members in sorted(strata.items(), key=str):
-        random.Random(f"{config.seed}:{name}").shuffle(members)
+        random.Random(f"{seed}:{name}").shuffle(members)
         ranked += list(enumerate(members))
     ranked.sort(key=lambda pair: pair[0])
-    return [row for _, row in ranked[: config.rows.get(kind, len(ranked))]]
+    return [row for _, row in ranked[:most]]

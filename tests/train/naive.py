@@ -12,13 +12,15 @@ def softmax(logits: Sequence[float]) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def divergence(student: Sequence[float], teacher: Sequence[float], beta: float, clip: float = math.inf) -> float:
+def divergence(student: Sequence[float], teacher: Sequence[float], beta: float | str, clip: float = math.inf) -> float:
     """Of two probability vectors (GKD, Eq. 1): 0 forward KL(teacher||student), 1 reverse KL(student||teacher)."""
 
     def kl_term(p: float, q: float) -> float:
         return p * math.log(p / q) if p else 0.0
 
     def term(s: float, t: float) -> float:
+        if isinstance(beta, str):
+            return 0.5 * kl_term(t, s) + 0.5 * kl_term(s, t)
         if beta in (0, 1):
             return kl_term(t, s) if beta == 0 else kl_term(s, t)
         m = beta * t + (1 - beta) * s

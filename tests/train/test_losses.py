@@ -10,7 +10,7 @@ import torch
 from copsd_train import losses
 from tests.train import naive
 
-BETAS = [0.0, 0.1, 0.5, 0.9, 1.0]
+BETAS: list[losses.Beta] = [0.0, 0.1, 0.5, 0.9, 1.0, "symmetric"]
 Tensors = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -36,7 +36,7 @@ def close(a: torch.Tensor, b: torch.Tensor, **tolerance: float) -> None:
 
 @pytest.mark.parametrize("clip", [None, 0.05])
 @pytest.mark.parametrize("beta", BETAS)
-def test_divergence_is_its_definition(logits: Tensors, beta: float, clip: float | None) -> None:
+def test_divergence_is_its_definition(logits: Tensors, beta: losses.Beta, clip: float | None) -> None:
     def definition(s: list[float], t: list[float]) -> float:
         return naive.divergence(naive.softmax(s), naive.softmax(t), beta, math.inf if clip is None else clip)
 
@@ -44,8 +44,10 @@ def test_divergence_is_its_definition(logits: Tensors, beta: float, clip: float 
 
 
 @pytest.mark.parametrize("outside", ["drop", "renormalise", "tail"])
-@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-def test_divergence_on_some_tokens_is_its_definition(logits: Tensors, beta: float, outside: losses.Outside) -> None:
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, "symmetric"])
+def test_divergence_on_some_tokens_is_its_definition(
+    logits: Tensors, beta: losses.Beta, outside: losses.Outside
+) -> None:
     def on_set(s: list[float], t: list[float], ids: list[int]) -> float:
         return naive.divergence(*(naive.restrict(naive.softmax(z), ids, outside) for z in (s, t)), beta)
 
@@ -63,7 +65,7 @@ def test_divergence_on_some_tokens_is_its_definition(logits: Tensors, beta: floa
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("settings", [{}, {"tail": True}, {"support": "teacher"}, {"stop_gradient": True}], ids=str)
 def test_the_top_of_the_whole_vocabulary_is_the_whole_divergence(
-    logits: Tensors, beta: float, settings: dict[str, bool]
+    logits: Tensors, beta: losses.Beta, settings: dict[str, bool]
 ) -> None:
     if settings.get("stop_gradient") and beta != 1:
         with pytest.raises(ValueError, match="stop_gradient"):
@@ -80,13 +82,16 @@ def test_the_ends_are_torchs_kl_div_and_the_jsds_limits(logits: Tensors) -> None
     forward, reverse = (losses.divergence(*finite, beta) for beta in (0.0, 1.0))
     close(forward, torch.nn.functional.kl_div(student, teacher, reduction="none", log_target=True).sum(-1))
     close(reverse, torch.nn.functional.kl_div(teacher, student, reduction="none", log_target=True).sum(-1))
+    close(losses.divergence(*finite, "symmetric"), (forward + reverse) / 2)
     tiny = 1e-7
     close(losses.divergence(*finite, tiny) / tiny, forward, rtol=1e-4, atol=1e-4)
     close(losses.divergence(*finite, 1 - tiny) / tiny, reverse, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_a_divergence_is_nonnegative_and_zero_with_no_gradient_where_both_agree(logits: Tensors, beta: float) -> None:
+def test_a_divergence_is_nonnegative_and_zero_with_no_gradient_where_both_agree(
+    logits: Tensors, beta: losses.Beta
+) -> None:
     assert (losses.divergence(*logits, beta) > 0).all()
     agreed = losses.divergence(logits[0], logits[0], beta)
     close(agreed, torch.zeros_like(agreed), rtol=0, atol=1e-15)
@@ -156,7 +161,7 @@ def test_no_gradient_reaches_the_teacher(logits: Tensors) -> None:
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_gradients_stay_finite_on_masked_vocabularies_and_peaked_distributions(beta: float, scale: float) -> None:
+def test_gradients_stay_finite_on_masked_vocabularies_and_peaked_distributions(beta: losses.Beta, scale: float) -> None:
     student, teacher = scale * torch.eye(5), scale * torch.eye(5).roll(1, dims=0)
     student[:, 4] = teacher[:, 4] = -torch.inf
     student.requires_grad_()
@@ -185,9 +190,9 @@ def test_half_precision_is_computed_with_in_float32() -> None:
 
 
 @pytest.mark.parametrize("trained", [False, True], ids=["frozen head", "trained head"])
-@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, "symmetric"])
 @pytest.mark.parametrize("chunk", [1, 4, 100])
-def test_chunks_change_neither_value_nor_gradient(beta: float, chunk: int, trained: bool) -> None:
+def test_chunks_change_neither_value_nor_gradient(beta: losses.Beta, chunk: int, trained: bool) -> None:
     generator = torch.Generator().manual_seed(2)
     states, teacher_states = (torch.randn(2, 3, 5, dtype=torch.float64, generator=generator) for _ in range(2))
     weights = torch.rand(2, 3, dtype=torch.float64, generator=generator)
