@@ -101,10 +101,12 @@ def token_mean(
 ) -> torch.Tensor:
     """Sum of the masked-in values over `normaliser`, a scalar; by default over their number (0 where there are none).
 
+    A mask of numbers weights the values; what has the weight 0 is left out, even where it is not finite.
+
     Accumulated gradients are exact when every part of a batch is divided by the token count of the whole batch.
     """
     count = mask.sum().clamp(min=1) if normaliser is None else normaliser
-    return torch.where(mask.bool(), values, 0.0).sum() / count
+    return (torch.where(mask.bool(), values, 0.0) * mask).sum() / count
 
 
 def chunked(

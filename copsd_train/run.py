@@ -6,7 +6,7 @@ metrics.jsonl     one line a step: {"stage", "step", ...}
 samples.jsonl     rollouts with the signal of each token
 tensorboard/      the same numbers
 checkpoints/      STAGE-STEP/: adapter, optimiser, random state; complete or not there
-corpus/ teacher/ student/     what the stages leave; there once a stage is finished
+corpus/ teacher/ steering/ student/     what the stages leave; there once a stage is finished
 """
 
 import errno
@@ -61,6 +61,8 @@ class RunFolder:
         """What a stage leaves, there once it is finished."""
         if stage == "corpus":
             return self.folder / "corpus" / "sft.jsonl"
+        if stage == "steering":
+            return self.folder / "steering"
         trained = self.recipe.sft.adapter if stage == "sft" and self.recipe.sft else "student"
         return self.folder / trained
 

@@ -1,10 +1,10 @@
-"""The stages of a recipe: corpus -> sft -> distill. A finished one is skipped, an interrupted one resumes."""
+"""The stages of a recipe, corpus -> sft -> steering -> distill: a finished one is skipped, an interrupted one resumes."""
 
 from pathlib import Path
 from typing import Any
 
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import distill, sft
+from copsd_train import distill, sft, steering
 from copsd_train.corpora.builders import BUILDERS
 from copsd_train.corpora.prompts import load_rows
 from copsd_train.corpora.schema import read_sft, require_both_sides
@@ -14,7 +14,7 @@ from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
 from copsd_train.progress import Progress
 from copsd_train.ranks import Ranks
-from copsd_train.rollouts import Batch, teacher_name
+from copsd_train.rollouts import Batch, teacher_name, unsteered_name
 from copsd_train.run import Run
 from copsd_train.teacher import ContextPolicy, build_rows, check_pair
 
@@ -27,7 +27,7 @@ def execute(run: Run, ranks: Ranks) -> None:
     """
     for stage in run.recipe.stages:
         if not any(ranks.gather(run.finished(stage))):
-            {"corpus": build_corpus, "sft": fine_tune, "distill": distill_student}[stage](run, ranks)
+            STAGES[stage](run, ranks)
 
 
 def build_corpus(run: Run, ranks: Ranks) -> None:
@@ -72,15 +72,37 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
     ranks.main_first(lambda: policy.save(run.output("sft")))
 
 
+def find_steering(run: Run, ranks: Ranks) -> None:
+    """Stage steering: the teacher's direction and its tokens, found by one process."""
+    config = run.recipe.distill
+    assert config is not None
+
+    def find() -> None:
+        policy = Policy(run.base, run.recipe, adapters=teacher_adapters(run))
+        # An average of the student is, at the start, the base model.
+        steering.find(run, *policy.side("teacher" if config.teacher.adapter == "teacher" else "base"))
+
+    ranks.main_first(find)
+
+
+def teacher_adapters(run: Run) -> dict[str, Path]:
+    """The folder of the teacher's adapter, if it has one of its own."""
+    assert run.recipe.distill is not None
+    teacher = run.recipe.distill.teacher
+    if teacher.adapter != "teacher":
+        return {}
+    return {"teacher": Path(teacher.path) if teacher.path else run.output("sft")}
+
+
 def distill_student(run: Run, ranks: Ranks) -> None:
     """Stage distill: the student learns from the teacher view on its own answers."""
     recipe, config = run.recipe, run.recipe.distill
     assert config is not None
     prompts = load_rows(recipe.prompt_config)
-    adapters = {}
-    if config.teacher.adapter == "teacher":
-        adapters["teacher"] = Path(config.teacher.path) if config.teacher.path else run.output("sft")
-    policy = Policy(run.base, recipe, adapters=adapters, ema=config.teacher.adapter == "ema", sharded=ranks.sharded)
+    ema = config.teacher.adapter == "ema"
+    policy = Policy(run.base, recipe, adapters=teacher_adapters(run), ema=ema, sharded=ranks.sharded)
+    if recipe.steering is not None:
+        policy.steer(unsteered_name(config), *steering.steering_of(run.output("steering")))
     check_pair(policy.engine, policy.side(teacher_name(config))[0])
     contexts = ContextPolicy(config.teacher, prompts, recipe.seed)
     rows = build_rows(prompts, contexts, policy.engine, config.rollout.max_tokens)
@@ -123,7 +145,12 @@ def distill_student(run: Run, ranks: Ranks) -> None:
 
             ranks.main_first(keep)
             progress.show(step, metrics)
+    if recipe.steering is not None:
+        ranks.main_first(lambda: steering.check_student(run, policy))
     ranks.main_first(lambda: policy.save(run.output("distill")))
+
+
+STAGES = {"corpus": build_corpus, "sft": fine_tune, "steering": find_steering, "distill": distill_student}
 
 
 def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ class CorpusConfig(BaseModel):
         rows: at most this many rows of a kind, drawn evenly over categories and routes.
         seed: of draws and random streams.
         allow_overlap: train on evaluation items if asked to.
+        one_sided: why nothing but prompts to refuse is trained on; None asks for prompts to answer too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,6 +28,7 @@ class CorpusConfig(BaseModel):
     rows: dict[Kind, int] = {}
     seed: int = 0
     allow_overlap: bool = False
+    one_sided: str | None = None
 
 
 def load_rows(config: CorpusConfig) -> list[PromptRow]:
@@ -43,10 +45,22 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
         for name, count in Counter(row.id for row in rows).items():
             if count > 1:
                 raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
-        require_both_sides(rows, what)
+        if config.one_sided is None:
+            require_both_sides(rows, what)
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
+    if config.one_sided is not None:
+        rows = harmful(rows)
+        if not rows:
+            raise CopsdError(
+                "The corpus has no prompt to refuse (kind safety); one_sided asks for such.", ExitCode.DATA
+            )
     return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
+
+
+def harmful(rows: Sequence[PromptRow]) -> list[PromptRow]:
+    """Safety prompts that are to be refused, as far as their route is known."""
+    return [row for row in rows if row.kind == "safety" and row.route in (None, "refuse")]
 
 
 def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CorpusConfig) -> list[PromptRow]:
