@@ -1,4 +1,4 @@
-"""The stages of a recipe, corpus -> sft -> steering -> distill: a finished one is skipped, an interrupted one resumes."""
+"""The stages corpus -> sft -> steering -> distill of a recipe: a finished one is skipped, a broken one resumes."""
 
 from pathlib import Path
 from typing import Any

@@ -141,9 +141,9 @@ def _scores(found: Findings) -> str:
         for s in sorted(found.scores, key=lambda s: (s.layer, s.position))
     ]  # fmt: skip
     return (
-        "## Scores of all candidates\n\nbypass: refusal log-odds of harmful prompts with the direction ablated; induce: "
-        f"of harmless prompts with it added (at least {found.config.min_induce:g}); KL: of the first token on harmless "
-        f"prompts, base to ablated, in nats (at most {found.config.max_kl:g}).\n\n" + _table(head, rows)
+        "## Scores of all candidates\n\nbypass: refusal log-odds of harmful prompts with the direction ablated; "
+        f"induce: of harmless prompts with it added (at least {found.config.min_induce:g}); KL: of the first token on "
+        f"harmless prompts, base to ablated, in nats (at most {found.config.max_kl:g}).\n\n" + _table(head, rows)
     )
 
 

@@ -52,9 +52,7 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
     if config.one_sided is not None:
         rows = harmful(rows)
         if not rows:
-            raise CopsdError(
-                "The corpus has no prompt to refuse (kind safety); one_sided asks for such.", ExitCode.DATA
-            )
+            raise CopsdError("The corpus has no prompt to refuse (kind safety), but one_sided is set.", ExitCode.DATA)
     return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
 
 
