@@ -279,10 +279,9 @@ def test_training_moves_probability_on_the_set_and_refuses_no_more(
     full = read_findings(
         trained(tmp_path / "full", refuser, [*settings, "distill.signal={kind: full, beta: 1}"]) / "steering"
     )
-    print("XX", local.refused["student"], full.refused["student"], local.covered, full.covered, local.moved, full.moved)
     assert local.token_ids == full.token_ids
     assert (local.moved or 0) > 5 * len(local.tokens) / local.vocabulary
-    assert 0
+    assert full.covered["student"] > 1.2 * full.covered["base"] > local.covered["student"]
     assert local.refused["student"]["harmless"].value == local.refused["base"]["harmless"].value
 
 
