@@ -15,6 +15,7 @@ import torch
 
 from copsd_bench.collapse.directions import difference_of_means
 from copsd_bench.engine.distributions import kl_divergence
+from copsd_bench.engine.prefix import agreeing, shared_beginning
 from copsd_bench.engine.protocol import Intervention, Prompt, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
@@ -42,7 +43,7 @@ def first_token_logprobs(engine: TransformersEngine, view: View, prompts: Sequen
 
     What all prompts begin with is computed once: the rest of each is a completion of it.
     """
-    shared = _in_common([prompt.ids[:-1] for prompt in prompts])
+    shared = len(shared_beginning([prompt.ids for prompt in prompts]))
     begin = [Prompt(prompt.ids[: shared or None]) for prompt in prompts]
     rest = [(*prompt.ids[len(part.ids) :], 0) for prompt, part in zip(prompts, begin, strict=True)]
     states = engine.states(view, begin, rest)
@@ -52,14 +53,8 @@ def first_token_logprobs(engine: TransformersEngine, view: View, prompts: Sequen
 
 def post_instruction_tokens(engine: TransformersEngine) -> int:
     """How many tokens the chat template puts after the user's message; at least the last one counts."""
-    ends = [engine.encode([{"role": "user", "content": word}]).ids[::-1] for word in ("yes", "no")]
-    return max(1, _in_common(ends))
-
-
-def _in_common(rows: Sequence[Sequence[int]]) -> int:
-    """How many tokens all rows begin with."""
-    columns = zip(*rows, strict=False)
-    return next((i for i, column in enumerate(columns) if len(set(column)) > 1), min(map(len, rows)))
+    yes, no = (engine.encode([{"role": "user", "content": word}]).ids[::-1] for word in ("yes", "no"))
+    return max(1, agreeing(yes, no))
 
 
 def candidates(

@@ -1,20 +1,22 @@
 """SafeSteer: direction, scores and tokens equal their definitions; on a model that refuses it does what it claims."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from copsd_bench.engine.protocol import Intervention, Prompt, View
+from copsd_bench.engine.protocol import Intervention, Prompt, Sampling, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.views import using
-from copsd_bench.errors import CopsdError
+from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_train.corpora.contrast import draw_contrast
 from copsd_train.load_recipe import load_recipe
+from copsd_train.losses import divergence
+from copsd_train.policy import merge
 from copsd_train.ranks import Ranks
 from copsd_train.refusal_direction import (
     candidates,
@@ -29,6 +31,8 @@ from copsd_train.safety_tokens import select_tokens, share_moved, valid_position
 from copsd_train.stages import execute
 from copsd_train.steering_recipe import Scores, Steering
 from copsd_train.steering_report import read_findings
+from copsd_train.token_sets import token_set_divergence
+from tests.gate import finetune
 from tests.train import naive, refusing
 
 SETTINGS = [
@@ -362,3 +366,58 @@ def test_one_side_is_trained_on_only_where_the_recipe_says_so(
     file.write_text(json.dumps({"kind": "general", "prompt": "Draw trees"}) + "\n")
     with pytest.raises(CopsdError, match="no prompt to refuse"):
         load_rows(load_recipe("safesteer", [*SETTINGS, f"prompts=[{file}]"]).prompt_config)
+
+
+# the built-in model
+
+REAL = [
+    "dtype=float32", "device=cpu", "steering.train=12", "steering.validation=4", "steering.positions=1",
+    "steering.layer_step=6", "steering.tokens=20", "steering.voted=50", "steering.trajectories=1",
+    "steering.answer_tokens=10",
+]  # fmt: skip
+
+
+def test_no_layer_of_the_built_in_model_passes_as_it_refuses_nothing(smollm2: ResolvedModel, tmp_path: Path) -> None:
+    sentence = (
+        r"^No layer passes, .* the model refuses 0 of 12 harmful prompts and 0 of 4 for validation .* fine-tune it"
+    )
+    with pytest.raises(CopsdError, match=sentence) as caught:
+        trained(tmp_path / "run", smollm2, REAL)
+    assert caught.value.code == ExitCode.RUN
+    assert not (tmp_path / "run" / "steering").exists()
+
+
+def test_after_a_short_refusal_fine_tune_the_steered_teacher_refuses_more_and_teaches_on_the_set(
+    smollm2: ResolvedModel, tmp_path: Path
+) -> None:
+    pairs = [*((prompt, finetune.REFUSAL) for prompt in finetune.RISKY), *finetune.HARMLESS]
+    merge(smollm2, finetune.train(smollm2.path, tmp_path / "adapter", pairs, steps=6), tmp_path / "refuser")
+    base = resolve_model(str(tmp_path / "refuser"))
+    engine = TransformersEngine(base.path)
+    run = Run.start(tmp_path / "run", load_recipe("safesteer", REAL), base, [])
+    steering.find(run, engine, View())
+    found = read_findings(run.output("steering"))
+    refused = {who: found.refused[who]["harmless"].value or 0 for who in ("base", "teacher")}
+    assert refused["teacher"] > refused["base"]
+    assert found.covered["teacher"] > 2 * found.covered["base"]
+
+    direction, tokens = steering.steering_of(run.output("steering"))
+    prompts = encoded(engine, found.validation["harmful"])
+    answers = [answer.ids for answer in engine.generate(View(), prompts, Sampling(6))]
+    student, teacher = (
+        engine.head.logits(torch.cat(engine.states(view, prompts, answers))).clone()
+        for view in (View(), View(intervention=direction))
+    )
+    chosen_ids = torch.tensor(tokens)
+    local = share_of_gradient(lambda z: token_set_divergence(z, teacher, chosen_ids), student, tokens)
+    full = share_of_gradient(lambda z: divergence(z, teacher, 1.0), student, tokens)
+    assert local > full
+    assert local > 100 * len(tokens) / found.vocabulary
+
+
+def share_of_gradient(loss: Callable[[torch.Tensor], torch.Tensor], logits: torch.Tensor, tokens: list[int]) -> float:
+    """How much of the update of the logits falls on some tokens."""
+    with torch.inference_mode(False):
+        logits = logits.clone().requires_grad_()
+        [gradient] = torch.autograd.grad(loss(logits).sum(), logits)
+    return float(gradient[:, tokens].abs().sum() / gradient.abs().sum())
