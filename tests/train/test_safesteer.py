@@ -13,6 +13,7 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.views import using
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel, resolve_model
+from copsd_train import steering
 from copsd_train.corpora.contrast import draw_contrast
 from copsd_train.load_recipe import load_recipe
 from copsd_train.losses import divergence
