@@ -1,5 +1,7 @@
 """The part of a recipe that finds a refusal direction and the tokens it speaks in, and the scores it is chosen by."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from copsd_train.recipe_parts import Section
@@ -33,7 +35,7 @@ class Steering(Section):
     train: int = Field(ge=2)
     validation: int = Field(ge=1)
     filter: bool = True
-    openings: list[str] = Field(min_length=1)
+    openings: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
     max_kl: float = Field(ge=0)
     min_induce: float
     depth: float = Field(gt=0, le=1)
