@@ -373,7 +373,7 @@ def test_one_side_is_trained_on_only_where_the_recipe_says_so(
 
 REAL = [
     "dtype=float32", "device=cpu", "steering.train=12", "steering.validation=4", "steering.positions=1",
-    "steering.layer_step=6", "steering.tokens=20", "steering.voted=50", "steering.trajectories=1",
+    "steering.layer_step=9", "steering.tokens=20", "steering.voted=50", "steering.trajectories=1",
     "steering.answer_tokens=10",
 ]  # fmt: skip
 
@@ -395,7 +395,8 @@ def test_after_a_short_refusal_fine_tune_the_steered_teacher_refuses_more_and_te
     merge(smollm2, finetune.train(smollm2.path, tmp_path / "adapter", pairs, steps=6), tmp_path / "refuser")
     base = resolve_model(str(tmp_path / "refuser"))
     engine = TransformersEngine(base.path)
-    run = Run.start(tmp_path / "run", load_recipe("safesteer", REAL), base, [])
+    # Six steps teach it to refuse some harmless prompts too; that goes with the direction, and counts as KL.
+    run = Run.start(tmp_path / "run", load_recipe("safesteer", [*REAL, "steering.max_kl=0.5"]), base, [])
     steering.find(run, engine, View())
     found = read_findings(run.output("steering"))
     refused = {who: found.refused[who]["harmless"].value or 0 for who in ("base", "teacher")}
