@@ -373,8 +373,7 @@ def test_one_side_is_trained_on_only_where_the_recipe_says_so(
 REAL = [
     "dtype=float32", "device=cpu", "steering.train=12", "steering.validation=4", "steering.positions=1",
     "steering.layer_step=10", "steering.tokens=20", "steering.voted=20", "steering.trajectories=1",
-    "steering.min_probability=1e-4",
-    "steering.answer_tokens=10",
+    "steering.min_probability=1e-3", "steering.answer_tokens=10",
 ]  # fmt: skip
 
 
@@ -406,6 +405,7 @@ def test_after_a_short_refusal_fine_tune_the_steered_teacher_refuses_more_and_te
     refused = {who: found.refused[who]["harmless"].value or 0 for who in ("base", "teacher")}
     assert refused["teacher"] > refused["base"]
     assert found.covered["teacher"] > 2 * found.covered["base"]
+    assert {"I", "'m", " sorry"} <= {token.text for token in found.tokens}
 
     direction, tokens = steering.steering_of(run.output("steering"))
     prompts = encoded(engine, found.validation["harmful"])
@@ -414,10 +414,9 @@ def test_after_a_short_refusal_fine_tune_the_steered_teacher_refuses_more_and_te
         engine.head.logits(torch.cat(engine.states(view, prompts, answers))).clone()
         for view in (View(), View(intervention=direction))
     )
-    chosen_ids = torch.tensor(tokens)
-    local = share_of_gradient(lambda z: token_set_divergence(z, teacher, chosen_ids), student, tokens)
-    print("local", local)
-    assert local > 0.5
+    ids = torch.tensor(tokens)
+    local = share_of_gradient(lambda logits: token_set_divergence(logits, teacher, ids), student, tokens)
+    assert local > 0.3 > 500 * len(tokens) / found.vocabulary
 
 
 def share_of_gradient(loss: Callable[[torch.Tensor], torch.Tensor], logits: torch.Tensor, tokens: list[int]) -> float:
