@@ -161,22 +161,24 @@ def check_pair(student: TransformersEngine, teacher: TransformersEngine) -> None
         )
 
 
-def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: str) -> None:
-    """After the first batch: a context that changes no log-probability at all did not reach the teacher.
+def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: Teacher) -> None:
+    """After the first batch: a context or a direction that changes no log-probability did not reach the teacher.
 
     Args:
         rows: one a rollout.
         gaps: log p_T - log p_S of each completion token.
-        teacher: the teacher's adapter.
+        teacher: how it looks at them.
 
     Raises:
-        CopsdError: rows have a context, and not one token's log-probability differs.
+        CopsdError: rows have a context or the teacher is steered, and not one token's log-probability differs.
     """
-    told = [gap for row, gap in zip(rows, gaps, strict=True) if row.context is not None]
-    if told and teacher == "none" and not any(value != 0.0 for gap in told for value in gap):
+    steered = teacher.intervention != "none"
+    told = [gap for row, gap in zip(rows, gaps, strict=True) if steered or row.context is not None]
+    if told and (steered or teacher.adapter == "none") and not any(value != 0.0 for gap in told for value in gap):
+        has, what = ("it is steered", "direction") if steered else ("its prompts hold a context", "context")
         raise CopsdError(
-            "The teacher's log-probabilities equal the student's on every token although its prompts hold a context: "
-            "the context does not reach the model.",
+            f"The teacher's log-probabilities equal the student's on every token although {has}: the {what} does not "
+            "reach the model.",
             ExitCode.RUN,
         )
 

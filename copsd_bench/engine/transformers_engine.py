@@ -14,6 +14,7 @@ from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
+from copsd_bench.engine.states import batches, completion_states
 from copsd_bench.engine.turns import TURNS
 from copsd_bench.engine.views import decoder_layer, decoder_layers, using
 from copsd_bench.errors import CopsdError
@@ -173,6 +174,17 @@ class TransformersEngine:
         self.check_window(prompts, completions)
         with self.turns, using(self.model, view):
             return score_rows(self.head, prompts, completions, entropy, self.cache_use.expands)
+
+    @torch.inference_mode()
+    def states(self, view: View, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """States [completion, H] that predict each completion token under a view (see `completion_states`)."""
+        self.check_window(prompts, completions)
+        results: dict[int, torch.Tensor] = {}
+        with self.turns, using(self.model, view):
+            for rows in batches(completions, (self.head, prompts)):
+                parts = [prompts[i] for i in rows], [completions[i] for i in rows]
+                results |= zip(rows, completion_states(self.head, *parts, self.cache_use.expands), strict=True)
+        return [results[i] for i in range(len(prompts))]
 
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:

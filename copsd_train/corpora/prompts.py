@@ -22,6 +22,7 @@ class CorpusConfig(BaseModel):
         seed: of draws and random streams.
         allow_overlap: train on evaluation items if asked to.
         writes_pairs: whether the builder also leaves pairs for preference training (`pairs_beside`).
+        one_sided: why nothing but prompts to refuse is trained on; None asks for prompts to answer too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +31,7 @@ class CorpusConfig(BaseModel):
     rows: dict[Kind, int] = {}
     seed: int = 0
     allow_overlap: bool = False
+    one_sided: str | None = None
 
 
 def load_rows(config: CorpusConfig) -> list[PromptRow]:
@@ -46,12 +48,22 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
         for name, count in Counter(row.id for row in rows).items():
             if count > 1:
                 raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
-        require_both_sides(rows, what)
+        if config.one_sided is None:
+            require_both_sides(rows, what)
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
+    if config.one_sided is not None:
+        rows = harmful(rows)
+        if not rows:
+            raise CopsdError("The corpus has no prompt to refuse (kind safety), but one_sided is set.", ExitCode.DATA)
     kinds: tuple[Kind, ...] = ("safety", "over_refusal", "general")
     by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
     return [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
+
+
+def harmful(rows: Sequence[PromptRow]) -> list[PromptRow]:
+    """Safety prompts that are to be refused, as far as their route is known."""
+    return [row for row in rows if row.kind == "safety" and row.route in (None, "refuse")]
 
 
 def drawn_evenly(rows: Sequence[PromptRow], most: int | None, seed: int) -> list[PromptRow]:

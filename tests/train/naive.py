@@ -29,6 +29,21 @@ def divergence(student: Sequence[float], teacher: Sequence[float], beta: float |
     return sum(min(term(s, t), clip) for s, t in zip(student, teacher, strict=True))
 
 
+def generalised(student: Sequence[float], teacher: Sequence[float], beta: float | str) -> float:
+    """As `divergence`, of measures that need not sum to 1: each KL term p log(p / q) - p + q."""
+
+    def kl(p: Sequence[float], q: Sequence[float]) -> float:
+        return sum((a * math.log(a / b) if a else 0.0) - a + b for a, b in zip(p, q, strict=True))
+
+    if beta == "symmetric":
+        return (kl(teacher, student) + kl(student, teacher)) / 2
+    assert not isinstance(beta, str)
+    if beta in (0, 1):
+        return kl(teacher, student) if beta == 0 else kl(student, teacher)
+    middle = [beta * t + (1 - beta) * s for s, t in zip(student, teacher, strict=True)]
+    return beta * kl(teacher, middle) + (1 - beta) * kl(student, middle)
+
+
 def restrict(probabilities: Sequence[float], ids: Sequence[int], outside: str) -> list[float]:
     """The kept entries, as they are, renormalised, or with a bucket of all others."""
     kept = [probabilities[i] for i in ids]

@@ -12,11 +12,13 @@ from copsd_bench.collapse.text import words
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.errors import CopsdError
 from copsd_train.corpora.overlap import benchmark_texts, find_overlaps, refuse_overlap
-from copsd_train.corpora.schema import SEED, constitution_of, seed_prompts
+from copsd_train.corpora.schema import SEED, constitution_of, read_prompts, seed_prompts
 from copsd_train.corpora.selection import copies, declines
 
 ROWS = seed_prompts()
 SAFETY = [row for row in ROWS if row.kind == "safety"]
+HARMFUL = read_prompts(SEED / "harmful.jsonl")
+"""What a refusal direction is made of."""
 
 
 def test_counts() -> None:
@@ -28,9 +30,13 @@ def test_counts() -> None:
         assert set(routes) == {"refuse", "warn", "help"}
         assert min(routes.values()) >= 8
 
+    assert Counter(row.category for row in HARMFUL) == dict.fromkeys(constitution_names(), 28)
+    assert {(row.kind, row.route) for row in HARMFUL} == {("safety", "refuse")}
+
 
 def test_ids_and_prompts_are_unique() -> None:
-    assert len({row.id for row in ROWS}) == len({" ".join(words(row.prompt)) for row in ROWS}) == len(ROWS)
+    rows = ROWS + HARMFUL
+    assert len({row.id for row in rows}) == len({" ".join(words(row.prompt)) for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize("file", sorted(SEED.glob("*.jsonl")), ids=lambda path: path.stem)
@@ -49,7 +55,7 @@ def test_references_have_an_answers_length_and_openings_of_their_own() -> None:
 
 
 def test_no_two_texts_are_alike() -> None:
-    for texts in ([row.prompt for row in ROWS], [row.reference or "" for row in SAFETY]):
+    for texts in ([row.prompt for row in ROWS + HARMFUL], [row.reference or "" for row in SAFETY]):
         grams = [set(zip(*(words(text)[i:] for i in range(4)), strict=False)) for text in texts]
         alike = [(texts[i], texts[j]) for i, j in combinations(range(len(texts)), 2)
                  if len(grams[i] & grams[j]) > 0.1 * max(len(grams[i] | grams[j]), 1)]  # fmt: skip
@@ -80,7 +86,7 @@ def test_references_never_mention_the_rules() -> None:
 def test_no_prompt_is_from_or_near_an_evaluation_item(data_dir: Path) -> None:
     texts = list(benchmark_texts())
     assert len(texts) > 1000, "the data folder holds hardly any text"
-    assert not find_overlaps([row.prompt for row in ROWS], texts)
+    assert not find_overlaps([row.prompt for row in ROWS + HARMFUL], texts)
 
 
 def test_a_planted_item_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

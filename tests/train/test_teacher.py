@@ -121,8 +121,11 @@ def test_a_context_that_changes_no_logprob_did_not_reach_the_teacher(engine: Tra
     rows = build_rows(ROWS[:1], ContextPolicy(teacher(), ROWS[:1], seed=0), engine, max_tokens=8)
     gaps: Sequence[Sequence[float]] = [[0.0, 0.0]]
     with pytest.raises(CopsdError, match="the context does not reach the model"):
-        check_gap(rows, gaps, "none")
-    check_gap(rows, [[0.0, 1e-3]], "none")
+        check_gap(rows, gaps, teacher())
+    check_gap(rows, [[0.0, 1e-3]], teacher())
+    steered = teacher("intervention=refusal_direction", name="safesteer")
+    with pytest.raises(CopsdError, match="it is steered: the direction does not reach the model"):
+        check_gap([replace(rows[0], context=None)], gaps, steered)
 
 
 def test_another_vocabulary_or_end_of_answer_is_refused(engine: TransformersEngine, tmp_path: Path) -> None:
