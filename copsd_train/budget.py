@@ -3,8 +3,8 @@
 Two numbers are matched, of the stage that makes the student (the last one that trains): its optimiser updates, and the
 answer tokens it learns from at most. On-policy stages roll so many answers out, each no longer than its limit. SFT
 takes the answers of its corpus instead, in as many passes as the updates need, and fills each batch up to its share of
-the tokens. What comes before that stage, a corpus or a teacher's fine-tuning, is a method's own cost: it is shown, not
-matched.
+the tokens; preference learning takes whole pairs. What comes before that stage, a corpus or a teacher's fine-tuning, is
+a method's own cost: it is shown, not matched.
 """
 
 import math
@@ -141,27 +141,28 @@ def _sft_sizes(recipe: Recipe, budget: Budget, prompts: int) -> dict[str, Any]:
 
 
 def _preference_own(recipe: Recipe, prompts: int) -> Budget:
-    """At most, as feedback may leave pairs out."""
+    """At most, as there may be fewer pairs than prompts."""
     assert recipe.preference is not None
     updates = _passes(recipe.preference, prompts)
-    return Budget(updates, updates * recipe.preference.batch_size * 2 * _longest_of_pair(recipe))
+    return Budget(updates, updates * recipe.preference.batch_size * 2 * _longest_of_pairs(recipe))
 
 
 def _preference_sizes(recipe: Recipe, budget: Budget, prompts: int) -> dict[str, Any]:
     """Steps, and pairs a step."""
-    size = _whole(recipe, budget, budget.updates * 2 * _longest_of_pair(recipe), "pairs", 1, prompts)
-    return {"steps": budget.updates, "batch_size": size}
+    each = budget.updates * 2 * _longest_of_pairs(recipe)
+    return {"steps": budget.updates, "batch_size": _whole(recipe, budget, each, "pairs", 1, prompts)}
 
 
-def _longest_of_pair(recipe: Recipe) -> int:
-    """Tokens of the longest answer of a pair."""
-    rollout = recipe.preference.rollout if recipe.preference else None
-    return rollout.max_tokens if rollout else _longest_of_corpus(recipe)
+def _longest_of_pairs(recipe: Recipe) -> int:
+    """Tokens of the longest answer that is compared."""
+    assert recipe.preference is not None
+    rollout = recipe.preference.rollout if recipe.preference.pairs == "ai" else None
+    return rollout.max_tokens if rollout is not None else _longest_of_corpus(recipe)
 
 
 RULES = {
-    "preference": Rule(_preference_own, _preference_sizes, _longest_of_pair),
     "sft": Rule(_sft_own, _sft_sizes, lambda recipe: None),
+    "preference": Rule(_preference_own, _preference_sizes, _longest_of_pairs),
     "distill": Rule(
         _distill_own, _distill_sizes, lambda recipe: recipe.distill.rollout.max_tokens if recipe.distill else None
     ),

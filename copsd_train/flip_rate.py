@@ -19,7 +19,7 @@ from copsd_bench.records import stats
 from copsd_bench.records.schema import Environment, Estimate, ModelInfo, Strict
 from copsd_train.candidates import CLASSES, Candidate, PromptClass
 from copsd_train.corpora.answers import Answerer, Question, stream
-from copsd_train.corpora.prompts import CorpusConfig, drawn_evenly, load_rows
+from copsd_train.corpora.prompts import CorpusConfig, drawn_evenly, harmful, load_rows
 from copsd_train.corpora.schema import PromptRow
 from copsd_train.corpora.selection import labels, refusal_judge
 
@@ -118,12 +118,11 @@ def prompts_by_class(config: CorpusConfig, limit: int | None) -> dict[PromptClas
     Raises:
         CopsdError: as `load_rows`.
     """
-    classes: dict[PromptClass, list[PromptRow]] = {"harmful": [], "benign": []}
-    for row in load_rows(config):
-        if row.kind == "safety" and row.route in (None, "refuse"):
-            classes["harmful"].append(row)
-        elif row.kind == "over_refusal" or row.route == "help":
-            classes["benign"].append(row)
+    rows = load_rows(config)
+    classes: dict[PromptClass, list[PromptRow]] = {
+        "harmful": harmful(rows),
+        "benign": [row for row in rows if row.kind == "over_refusal" or row.route == "help"],
+    }
     return {name: drawn_evenly(rows, limit, config.seed) for name, rows in classes.items()}
 
 

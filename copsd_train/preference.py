@@ -162,7 +162,8 @@ def loop(
     Raises:
         CopsdError: a loss is not finite (which step).
     """
-    steps = batches([pair.size for pair in pairs], config.batch_size, None, seed, "preference")
+    tokens = [len(pair.chosen) + len(pair.rejected) for pair in pairs]
+    steps = batches(tokens, config.batch_size, None, seed, "preference")
     for number, chosen in enumerate(itertools.islice(steps, start, total_steps(config, len(pairs))), start):
         began = time.perf_counter()
         yield number + 1, _timed(number, [pairs[i] for i in chosen], policy, updater, config, began)
@@ -219,8 +220,7 @@ def total_steps(config: Preference, rows: int, online: bool = False) -> int:
     if config.batch_size > rows:
         what = "prompts" if online else "pairs"
         raise CopsdError(f"preference.batch_size is {config.batch_size}, but there are {rows} {what}; lower it.")
-    whole = math.floor if online else math.ceil
-    return config.steps or config.epochs * whole(rows / config.batch_size)
+    return config.steps or config.epochs * (math.floor if online else math.ceil)(rows / config.batch_size)
 
 
 def _timed(

@@ -94,9 +94,8 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     assert config is not None
     prompts = load_rows(recipe.prompt_config)
     ema = config.teacher.adapter == "ema"
-    policy = Policy(
-        run.base, recipe, adapters=teacher_adapters(run), ema=ema, sharded=ranks.sharded, start=run.student_start
-    )
+    adapters = teacher_adapters(run)
+    policy = Policy(run.base, recipe, adapters=adapters, ema=ema, sharded=ranks.sharded, start=run.student_start)
     if recipe.steering is not None:
         policy.steer(unsteered_name(config), *steering.steering_of(run.output("steering")))
     check_pair(policy.engine, policy.side(teacher_name(config))[0])
@@ -113,12 +112,11 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     with student_generator(config.rollout, policy, run.folder) as generate:
 
         def steps() -> Iterator[Step]:
-            for step, metrics, batch in distill.loop(
-                rows, policy, updater, generate, config, recipe.seed, start, judge
-            ):
-                metrics["tokens"] = float(batch.mask.sum())
-                yield step, metrics, sample_rows(step, batch, recipe.samples)
-            if recipe.steering is not None:
+            loop = distill.loop(rows, policy, updater, generate, config, recipe.seed, start, judge)
+            for step, metrics, batch in loop:
+                tokens = {"tokens": float(batch.mask.sum())}
+                yield step, metrics | tokens, sample_rows(step, batch, recipe.samples)
+            if recipe.steering is not None:  # before the student is kept: after that, the stage is finished
                 ranks.main_first(lambda: steering.check_student(run, policy))
 
         follow(run, ranks, "distill", policy, updater, (start, total), steps(), monitor)
@@ -133,9 +131,6 @@ def outcome_judge(run: Run, ranks: Ranks, policy: Policy, prompts: Sequence[Prom
         return get_judge(config.judge)
     comparer = Comparer(config.feedback, feedback_base(run, ranks, policy), run.recipe.seed)
     return PrincipleJudge(comparer, {row.prompt: row.kind for row in prompts}, config.feedback.opponents)
-
-
-STAGES = {"corpus": build_corpus, "sft": fine_tune, "steering": find_steering, "distill": distill_student}
 
 
 def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
@@ -165,9 +160,6 @@ def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
 
 
 STAGES = {
-    "corpus": build_corpus,
-    "sft": fine_tune,
-    "steering": find_steering,
-    "preference": prefer,
+    "corpus": build_corpus, "sft": fine_tune, "steering": find_steering, "preference": prefer,
     "distill": distill_student,
-}
+}  # fmt: skip

@@ -84,7 +84,7 @@ def token_set_divergence(
     ids = token_ids.expand(*student_logits.shape[:-1], -1)
     log_s, log_t = (restrict(log_softmax(logits), ids, OUTSIDE[variant]) for logits in (student_logits, teacher_logits))
     values = divergence_of(log_s, log_t, beta)
-    if variant == "generalised" and beta in (0, 1):  # elsewhere the two corrections cancel
+    if variant == "generalised" and beta in (0, 1):  # the corrections of both directions cancel
         gap = (log_t.detach().exp() - log_s.exp()).sum(-1)
         values = values + (gap if beta == 1 else -gap)
     return values

@@ -35,9 +35,8 @@ def generalised(student: Sequence[float], teacher: Sequence[float], beta: float 
     def kl(p: Sequence[float], q: Sequence[float]) -> float:
         return sum((a * math.log(a / b) if a else 0.0) - a + b for a, b in zip(p, q, strict=True))
 
-    if beta == "symmetric":
-        return (kl(teacher, student) + kl(student, teacher)) / 2
-    assert not isinstance(beta, str)
+    if isinstance(beta, str):
+        return 0.5 * kl(teacher, student) + 0.5 * kl(student, teacher)
     if beta in (0, 1):
         return kl(teacher, student) if beta == 0 else kl(student, teacher)
     middle = [beta * t + (1 - beta) * s for s, t in zip(student, teacher, strict=True)]
