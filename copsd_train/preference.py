@@ -190,14 +190,12 @@ def online_loop(
     """
     assert config.rollout is not None
     ranks = updater.ranks
+    if config.batch_size < ranks.size:
+        raise CopsdError(f"preference.batch_size {config.batch_size} is less than {ranks.size} processes; raise it.")
     for number in range(start, total_steps(config, len(rows), online=True)):
         began = time.perf_counter()
         chosen = prompts_of_step(number, len(rows), config.batch_size, seed)
         mine = chosen[ranks.rank :: ranks.size]
-        if not mine:
-            raise CopsdError(
-                f"preference.batch_size {config.batch_size} is less than {ranks.size} processes; raise it."
-            )
         local = roll_out([rows[i] for i in mine], generate, config.rollout, stream(seed, "online", number))
         labels = _labels(local, comparer)
         batch = joined(ranks.gather(local))
