@@ -102,6 +102,14 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    judge_later: Annotated[
+        bool,
+        typer.Option(
+            "--judge-later",
+            help="Generate everything, give the tested model's memory back, then judge: one model in memory at a time.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     attack: Annotated[
         str | None,
         typer.Option(
@@ -147,6 +155,7 @@ def run(
     """
     given: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "engine_arg")}
     given["trust_remote_code"] = trust_remote_code or None
+    given["judge_later"] = judge_later or None
     given["unsafe_local_exec"] = unsafe_local_exec or None
     from rich.console import Console
 

@@ -53,7 +53,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         panel=panel(rows.model),
         primary=spec.primary,
         lower_is_better=spec.lower_is_better or [metric.name for metric in spec.metrics if metric.lower_is_better],
-        seconds=_seconds(log.samples or []),
+        seconds=seconds_under_way(log),
         samples=list(rows.model),
         reference=reference if spec.summary else None,
         reference_samples=list(rows.reference),
@@ -141,8 +141,9 @@ def _generation(log: EvalLog, seed: int) -> dict[str, Any]:
     return settings
 
 
-def _seconds(samples: Sequence[EvalSample]) -> float:
+def seconds_under_way(log: EvalLog) -> float:
     """Wall-clock seconds in which samples were under way; pauses before a continuation are not counted."""
+    samples = log.samples or []
     spans = sorted(
         (sample.started_at, sample.completed_at) for sample in samples if sample.started_at and sample.completed_at
     )
