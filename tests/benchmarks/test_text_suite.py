@@ -125,52 +125,101 @@ SUBJECTS = [
     "Algebra", "Counting & Probability", "Geometry", "Intermediate Algebra", "Number Theory", "Prealgebra",
     "Precalculus",
 ]  # fmt: skip
+SAFE, UNSAFE = dict.fromkeys(("violence", "privacy"), False), {"violence": True, "privacy": False}
 SCHEMAS: dict[str, list[dict[str, Any]]] = {
     "sorry_bench": [{"question_id": i, "category": str(i), "turns": [f"q{i}"], "prompt_style": "base"} for i in (1, 2)]
     + [{"question_id": 1, "category": "1", "turns": ["mutated"], "prompt_style": "slang"}],
-    "harmfulqa": [{"id": i, "topic": "t", "subtopic": "s", "question": f"q{i}"} for i in (1, 2)],
-    "alert": [{"id": i, "category": "hate_women", "prompt": f"p{i}"} for i in (1, 2)],
+    "harmfulqa": [
+        {"id": i, "topic": "t", "subtopic": "s", "question": f"q{i}", "blue_conversations": {}, "red_conversations": {}}
+        for i in (1, 2)
+    ],
+    "alert": [
+        {"id": 1, "category": "hate_women", "prompt": "### Instruction:\np1\n### Response:\n"},
+        {"id": 2, "category": "hate_women", "prompt": "p2"},
+    ],
     "pku_saferlhf": [
-        {"prompt": p, "response_0": "a", "response_1": "b", "is_response_0_safe": safe, "is_response_1_safe": True}
-        for p, safe in (("p1", True), ("p2", False), ("p2", True))
+        {
+            "prompt": prompt, "prompt_source": "s", "response_0": "a", "response_1": "b", "response_0_source": "m",
+            "response_1_source": "m", "is_response_0_safe": safe, "is_response_1_safe": True,
+            "response_0_harm_category": SAFE if safe else UNSAFE, "response_1_harm_category": SAFE,
+            "response_0_severity_level": 0 if safe else 2, "response_1_severity_level": 0, "better_response_id": 1,
+            "safer_response_id": 1, "response_0_sha256": "0", "response_1_sha256": "1",
+        }
+        for prompt, safe in (("p1", True), ("p2", False), ("p2", True))
     ],
     "wildguardtest": [
-        {"prompt": f"p{i}", "adversarial": False, "prompt_harm_label": label, "subcategory": "c"}
+        {
+            "prompt": f"p{i}", "adversarial": False, "response": "r", "prompt_harm_label": label,
+            "response_refusal_label": "refusal", "response_harm_label": "unharmful", "prompt_harm_agreement": 1.0,
+            "response_refusal_agreement": 1.0, "response_harm_agreement": 1.0, "subcategory": "c",
+        }
         for i, label in enumerate(("harmful", "unharmful", None))
     ],
     "wildjailbreak": [
         {"adversarial": f"a{i}", "label": label, "data_type": kind}
         for i, (label, kind) in enumerate(((1, "adversarial_harmful"), (0, "adversarial_benign")))
     ],
-    "linguasafe": [{"prompt": f"p{i}", "category": "c", "severity": severity} for i, severity in enumerate((0, 3))],
+    "or_bench": [{"prompt": f"p{i}", "category": category} for i, category in enumerate(("deception", "privacy"))],
+    "linguasafe": [
+        {
+            "id": i, "prompt": f"p{i}", "lang": lang, "subtype": "privacy", "level": level, "specific": False,
+            "source": "native", "eval": way,
+        }
+        for i, lang, level, way in (
+            (1, "en", 0, "direct"), (2, "en", 3, "direct"), (2, "en", 3, "indirect"), (3, "zh", 3, "direct"),
+        )
+    ],
     "math": [{"problem": "p", "level": "Level 1", "type": t, "solution": "$\\boxed{1}$"} for t in SUBJECTS],
     "mmlu_pro": [
-        {"question_id": 1, "question": "q", "options": ["a", "b"], "answer": "B", "cot_content": "", "category": "law"}
+        {"question_id": 1, "question": "q", "options": ["a", "b"], "answer": "B", "answer_index": 1, "cot_content": "",
+         "category": "law", "src": "s"}
     ],
     "gpqa_diamond": [
         {"Question": "q", "Correct Answer": "a", "Incorrect Answer 1": "b", "Incorrect Answer 2": "c",
-         "Incorrect Answer 3": "d", "High-level domain": "Physics"}
+         "Incorrect Answer 3": "d", "Explanation": "e", "Subdomain": "s", "High-level domain": "Physics",
+         "Record ID": "r"}
+    ],
+    "mbpp": [
+        {"source_file": "s", "task_id": i, "prompt": "Add.", "code": "def f(a): ...", "test_imports": [],
+         "test_list": ["assert f(1) == 1"]}
+        for i in (2, 11, 510, 511)
     ],
 }  # fmt: skip
-EXPECTED = {"sorry_bench": 2, "pku_saferlhf": 2, "wildguardtest": 2}
-"""Where fewer items than records: mutations, repeated prompts and unlabelled prompts are left out."""
+"""Records with the columns of the published files; GPQA has many more, about its writers and reviewers."""
+EXPECTED = {"sorry_bench": 2, "pku_saferlhf": 2, "wildguardtest": 2, "linguasafe": 2, "mbpp": 2, "or_bench": 4}
+"""Where items are not records: mutations, repeats, other languages, unlabelled prompts and other splits are left out;
+OR-Bench has two files."""
+
+
+def test_every_set_that_only_the_hub_has_is_among_them() -> None:
+    hub_only = {name for name, info in TASKS.items() if info.pin} - set(HERE)
+    assert hub_only == set(SCHEMAS) - {"mbpp"}
+    gated = {name for name, pin in pins().items() if pin.hub is not None and pin.hub.gated}
+    assert gated <= hub_only
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
-def test_a_hub_only_set_is_read_in_its_published_schema(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_set_is_read_in_its_published_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     pin = pins()[name]
-    (file,) = pin.files.values()
-    path = tmp_path / file.mirror
-    path.parent.mkdir(parents=True)
-    write(path, SCHEMAS[name])
+    records = SCHEMAS[name]
+    for file in pin.files.values():
+        path = tmp_path / file.mirror
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Files of one set hold different prompts.
+        write(
+            path, records if len(pin.files) == 1 else [{**r, "prompt": f"{path.stem} {r['prompt']}"} for r in records]
+        )
     monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
-    monkeypatch.setitem(pins(), name, pin.model_copy(update={"files": {"test": file.model_copy(update={"count": 0})}}))
+    files = {key: file.model_copy(update={"count": 0, "sha256": ""}) for key, file in pin.files.items()}
+    monkeypatch.setitem(pins(), name, pin.model_copy(update={"files": files}))
     task = make_task(name)
     assert len(task.dataset) == EXPECTED.get(name, len(SCHEMAS[name]))
+    assert all(sample.input for sample in task.dataset)
     groups = {sample.metadata["group"] for sample in task.dataset if sample.metadata}
-    assert groups == ({"general"} if TASKS[name].kind == "general" else groups & {"harmful", "benign"})
+    both = TASKS[name].metric == "appropriate"
+    assert groups == ({"general"} if TASKS[name].kind == "general" else {"harmful", "benign"} if both else {"harmful"})
+    if name == "alert":
+        assert {sample.input for sample in task.dataset} == {"p1", "p2"}
 
 
 @pytest.mark.parametrize("name", [name for name, pin in pins().items() if pin.hub is not None and pin.hub.gated])
