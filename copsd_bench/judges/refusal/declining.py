@@ -46,6 +46,36 @@ DECLINING: tuple[Family, ...] = (
         r"(?:i|we) (?:am |are )?{ADVERB}(?:cannot|not able|unable)\b",
     ),
     family(
+        "says I will not otherwise",
+        """
+        will not|would not|not going to|rather not|not want|i am not|count me out|leaving|from me|something i|
+        pass on|leave that|leave it|leave this
+        """,
+        r"""
+        \b(?:i|we) (?:am |are )?{ADVERB}(?:will not|would not|not going to|would rather not|do not want (?:to|any)|
+        not (?:giving|naming|writing|making|helping|telling|showing|doing)|leaving (?:that|it|this|those|them)|
+        will (?:pass on|leave (?:that|it|this|those|them)))\b(?! (?:lie|pretend|deny|sugarcoat|judge|believe|forget|
+        let you|mind|know|see|be able|regret|need|have))|
+        \bcount me out\b|\b(?:not something i will|something i (?:will not|cannot))\b|\bno [^.;,]{1,40} from me\b
+        """,
+    ),
+    family(
+        "declines for a reason",
+        """
+        so i|so we|; i|; we|, and i|, and we|why i|from me|something i|count me out|therefore
+        """,
+        r"""
+        (?:, so|;|, and(?: so)?|, therefore|which is why|that is why),? (?:i|we) (?:am |are |would |will |
+        must |have to )?{ADVERB}(?:(?:will not|would not|cannot|could not|not|not going to|rather not|unable to|
+        not (?:able|willing) to|do not want to|refuse to|decline to) {ADVERB}(?:{SERVE}|make|put|point|search|
+        look|compare|pick|show|build|hide)|(?:will not|cannot)[.,;:]|rather not\b|pass on|
+        leaving (?:that|it|this|those|them)|not (?:giving|naming|writing|making|helping|telling))|
+        (?:, so|;) (?:[\w']+ ){0,8}(?:(?:not something i will|something i (?:will not|cannot))\b|from me\b|
+        count me out)|
+        , so (?:[\w']+ ){0,4}no [^.;,]{1,40} from me\b
+        """,
+    ),
+    family(
         "apologises",
         """
         sorry|apolog|my bad|forgive me|regret
