@@ -8,12 +8,13 @@ import torch
 
 from copsd_bench.engine.distributions import entropy
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import CacheUse, KvBatch, prefill, prompt_key, whole
+from copsd_bench.engine.kv import CacheUse, KvBatch, prompt_key, whole
+from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
 
 PREFILL_TOKENS = 2048
-"""Most prompt tokens (padding included) prefilled in one forward pass."""
+"""Most prompt tokens (padding included, a shared beginning not) prefilled in one forward pass."""
 
 SAMPLE_ROWS = 16
 """Rows whose float32 distributions are in memory together: for 49,000 tokens some 3 MB an array."""
@@ -55,6 +56,7 @@ class Decoder:
         self.max_length = max_length
         self.batch_size = batch_size
         self.use = use
+        self.prefixes = Prefixes(head)
 
     @torch.inference_mode()
     def run(self, pull: Callable[[int], Sequence[Row]]) -> None:
@@ -96,12 +98,16 @@ class Decoder:
 
     def _admit(self, new: Sequence[Row], batch: KvBatch | None, rows: list[Row]) -> KvBatch | None:
         """Prefill new rows, each distinct prompt once, sample their first token and join them to the batch."""
+        if not new:
+            return batch
         ordered = sorted(new, key=lambda row: len(row.prompt.ids))
+        distinct = list({prompt_key(row.prompt): row.prompt for row in ordered}.values())
+        shared = self.prefixes.length(distinct) if self.use.joins else 0
         # Caches that cannot be joined must be filled in one pass.
-        for group in _groups(ordered, PREFILL_TOKENS) if self.use.joins else [ordered] if ordered else []:
+        for group in _groups(ordered, PREFILL_TOKENS, shared) if self.use.joins else [ordered]:
             unique = list({prompt_key(row.prompt): row.prompt for row in group}.values())
             index = {prompt_key(prompt): i for i, prompt in enumerate(unique)}
-            joined, states = prefill(self.head, unique)
+            joined, states = self.prefixes.prefill(unique, shared)
             where = torch.tensor([index[prompt_key(row.prompt)] for row in group], device=joined.mask.device)
             self._sample(states[where], group)
             if len(group) != len(unique):
@@ -171,11 +177,12 @@ class Decoder:
         return min(found) if found else None
 
 
-def _groups(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
-    """Split rows, sorted by length, so that one group holds at most `tokens` tokens, padding included."""
+def _groups(rows: Sequence[Row], tokens: int, shared: int) -> list[list[Row]]:
+    """Split rows, sorted by length, so that one group holds at most `tokens` tokens beyond those that all of them
+    share, padding included."""
     groups: list[list[Row]] = []
     for row in rows:
-        if groups and (len(groups[-1]) + 1) * len(row.prompt.ids) <= tokens:
+        if groups and (len(groups[-1]) + 1) * (len(row.prompt.ids) - shared) <= tokens:
             groups[-1].append(row)
         else:
             groups.append([row])
