@@ -1,7 +1,7 @@
 """From Inspect's logs to the record of a run: numbers and ids only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from copsd_bench.collapse.rows import Rows, Summary
 from copsd_bench.collapse.summaries import SUMMARIES
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import agreement
+from copsd_bench.judges.registry import GRADER
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
 from copsd_bench.records.schema import Estimate, ReferenceInfo, SampleRow, TaskRecord
@@ -58,8 +59,19 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         reference=reference if spec.summary else None,
         reference_samples=list(rows.reference),
         series=numbers.series,
-        notes=[*spec.notes, *numbers.notes],
+        notes=[*spec.notes, *numbers.notes, *_silence(spec, numbers.metrics)],
     )
+
+
+def _silence(spec: TaskSpec, metrics: Mapping[str, Estimate]) -> list[str]:
+    """A sentence where a model was to judge and no answer got a verdict: the number is missing for that reason."""
+    silent = [name for name, found in metrics.items() if found.n == 0 and found.n_unscored]
+    if not silent or not any(judge.startswith(GRADER) for judge in spec.judges.values()):
+        return []
+    return [
+        f"unscored: no verdict; the judge gave none on any answer ({', '.join(silent)}), so choose one that keeps to "
+        "its format"
+    ]
 
 
 def _measured(samples: Sequence[EvalSample], spec: TaskSpec) -> tuple[Rows, Summary]:
