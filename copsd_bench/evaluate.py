@@ -52,7 +52,7 @@ def evaluate(planned: "Plan") -> Evaluated:
     judged = [task for task in planned.tasks if asks_a_model(task)]
     others = [task for task in planned.tasks if task not in judged]
     answered = _run(planned, judged, planned.log_dir / ANSWERS, model, roles, score=False)
-    scored = _run(planned, others, planned.log_dir, model, roles) if others else []
+    scored = _run(planned, others, planned.log_dir, model, roles)
     release()
     by_task = {task_name(header): header for header in answered}
     for task in judged:
@@ -94,6 +94,8 @@ def logged_answers(log: str) -> Solver:
 def _run(
     planned: "Plan", tasks: Sequence[Task], folder: Path, model: Any, roles: dict[str, Any], score: bool = True
 ) -> list[EvalLog]:
+    if not tasks:
+        return []
     config = planned.config
     success, headers = eval_set(
         list(tasks),

@@ -174,10 +174,11 @@ def run(
 
         print_plan(planned, console)
         return
-    from copsd_bench.records.table import print_results
+    from copsd_bench.records.table import print_results, times
 
     record = execute(planned, ["copsd-bench", *_public(sys.argv[1:], settings.base_url)])
     print_results(record, console)
+    console.print(times(record), highlight=False)
     console.print(f"Record: {planned.record_path}\nLogs:   copsd-bench view {planned.log_dir}", soft_wrap=True)
 
 
