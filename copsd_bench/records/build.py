@@ -69,8 +69,8 @@ def _silence(spec: TaskSpec, metrics: Mapping[str, Estimate]) -> list[str]:
     if not silent or not any(judge.startswith(GRADER) for judge in spec.judges.values()):
         return []
     return [
-        f"unscored: no verdict; the judge gave none on any answer ({', '.join(silent)}), so choose one that keeps to "
-        "its format"
+        f"unscored: no verdict; the judge gave none on any answer ({silent[0]} is missing), so choose one that keeps "
+        "to its format"
     ]
 
 

@@ -134,7 +134,9 @@ def test_a_judge_that_never_gives_a_verdict_leaves_no_score_and_the_run_says_so(
     Console(file=printed, width=160).print(score_grid([record]).rich())
     line = next(line for line in printed.getvalue().splitlines() if "judged_appropriate/harmful" in line)
     assert line.split("judged_appropriate/harmful")[1].split() == ["unscored:", "no", "verdict", "0", "2"]
-    assert any("the judge gave none on any answer (judged_appropriate/harmful" in note for note in record.notes)
+    assert any(
+        "the judge gave none on any answer (judged_appropriate/harmful is missing)" in note for note in record.notes
+    )
     refused = record.metrics["refused/harmful"]
     assert (refused.value, refused.n) == (0.0, 2), "what the offline judge saw is a number of its own"
 
