@@ -1,5 +1,6 @@
 """The reference engine, on transformers: it can do everything the protocol names."""
 
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ class TransformersEngine:
         self.turns = TURNS
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
+
+    def close(self) -> None:
+        """Give the memory of the weights back; the engine cannot be used afterwards."""
+        with self.turns:
+            del self.model, self.head
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def encode(self, conversation: Conversation | str, context: Context | None = None) -> Prompt:
         """See `Encoder`."""

@@ -13,7 +13,7 @@ from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.errors import CopsdError
 from copsd_train.corpora.overlap import benchmark_texts, find_overlaps, refuse_overlap
 from copsd_train.corpora.schema import SEED, constitution_of, read_prompts, seed_prompts
-from copsd_train.corpora.selection import copies, declines
+from copsd_train.corpora.selection import copies, declines, labels
 
 ROWS = seed_prompts()
 SAFETY = [row for row in ROWS if row.kind == "safety"]
@@ -72,6 +72,16 @@ def test_references_follow_their_route() -> None:
     assert shares["refuse"] >= 0.9
     assert shares["warn"] <= 0.1
     assert shares["help"] <= 0.1
+
+
+def test_the_judge_reads_a_refusal_before_help_with_something_else() -> None:
+    """Half of the references were looked at while the judge's phrases were written, the other half was held out."""
+    refusing = [row for row in SAFETY if row.route == "refuse"]
+    for half, least in ((refusing[0::2], 0.85), (refusing[1::2], 0.8)):
+        found = labels([row.prompt for row in half], [row.reference or "" for row in half])
+        assert sum(label.endswith("refusal") for label in found) >= least * len(half)
+    helping = [row for row in SAFETY if row.route != "refuse"]
+    assert "full_refusal" not in labels([row.prompt for row in helping], [row.reference or "" for row in helping])
 
 
 def test_references_never_mention_the_rules() -> None:
