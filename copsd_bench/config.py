@@ -32,6 +32,7 @@ class RunConfig(BaseModel):
         constitution, placement: context the model sees, and where.
         respond: `direct`, or by reframing: `rewrite`, `rewrite-refine` (see `benchmarks/reframe.py`).
         judge: offline judge by name, an Inspect model as grader, or `FORMAT:MODEL`.
+        judge_later: judge when everything is generated and the tested model has given its memory back.
         attack: how harmful requests are changed: `prefill`, `persona`, or a file of templates or of changed requests.
         unsafe_local_exec: run the model's code on this machine where a task needs it and there is no sandbox.
         seed, epochs: random streams, answers per item.
@@ -63,6 +64,7 @@ class RunConfig(BaseModel):
     placement: Literal["user", "system"] | None = None
     respond: str = "direct"
     judge: str | None = None
+    judge_later: bool = False
     attack: str | None = None
     unsafe_local_exec: bool = False
     seed: int = 0

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from copsd_bench.cachedir import staging_dir
 from copsd_bench.engine.head import Head
 from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.inputs import extra_inputs
-from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores, View
+from copsd_bench.engine.protocol import Completion, Intervention, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.adapter import check_adapter
@@ -135,6 +136,7 @@ class Policy:
         self._sides.setdefault("reference", self._sides["base"])
         if recipe.gradient_checkpointing:
             self.engine.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.safety_tokens: torch.Tensor | None = None
         self.model: Any = CompletionModel(self.engine.head)
         if sharded:
             self.model = sharded_copy(self.model, "model")
@@ -154,8 +156,14 @@ class Policy:
         return engine.score(view, prompts, completions, entropy)
 
     def side(self, who: str) -> tuple[TransformersEngine, View]:
-        """The engine and the view of `student`, `teacher`, `ema`, `base` or `reference`."""
+        """The engine and the view of `student`, `teacher`, `ema`, `base`, `reference` or `steered`."""
         return self._sides[who]
+
+    def steer(self, who: str, intervention: Intervention, tokens: Sequence[int]) -> None:
+        """Add the view `steered`: that of `who` under an intervention; and keep the tokens it speaks in."""
+        engine, view = self._sides[who]
+        self._sides["steered"] = (engine, replace(view, intervention=intervention))
+        self.safety_tokens = torch.tensor(list(tokens))
 
     def parameters(self, who: str | None = None) -> dict[str, torch.nn.Parameter]:
         """Parameters of what is trained, or of the view `ema`, by names that agree between the two."""

@@ -3,6 +3,7 @@
 DPO: arXiv 2305.18290. Soft labels of AI feedback: Constitutional AI, arXiv 2212.08073, section 4.1.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from copsd_train.pair_losses import dpo_margin, soft_dpo
 from copsd_train.policy import CompletionModel, Policy
 from copsd_train.preference_recipe import Preference
 from copsd_train.rollouts import Batch, Generate, Metrics, joined, roll_out
-from copsd_train.sft import chosen_rows, response_encoder, steps_per_epoch
+from copsd_train.sft import batches, response_encoder
 from copsd_train.teacher import Row
 
 
@@ -161,9 +162,10 @@ def loop(
     Raises:
         CopsdError: a loss is not finite (which step).
     """
-    for number in range(start, total_steps(config, len(pairs))):
+    tokens = [len(pair.chosen) + len(pair.rejected) for pair in pairs]
+    steps = batches(tokens, config.batch_size, None, seed, "preference")
+    for number, chosen in enumerate(itertools.islice(steps, start, total_steps(config, len(pairs))), start):
         began = time.perf_counter()
-        chosen = chosen_rows(number, len(pairs), config.batch_size, seed, "preference")
         yield number + 1, _timed(number, [pairs[i] for i in chosen], policy, updater, config, began)
 
 
@@ -190,14 +192,12 @@ def online_loop(
     """
     assert config.rollout is not None
     ranks = updater.ranks
+    if config.batch_size < ranks.size:
+        raise CopsdError(f"preference.batch_size {config.batch_size} is less than {ranks.size} processes; raise it.")
     for number in range(start, total_steps(config, len(rows), online=True)):
         began = time.perf_counter()
         chosen = prompts_of_step(number, len(rows), config.batch_size, seed)
         mine = chosen[ranks.rank :: ranks.size]
-        if not mine:
-            raise CopsdError(
-                f"preference.batch_size {config.batch_size} is less than {ranks.size} processes; raise it."
-            )
         local = roll_out([rows[i] for i in mine], generate, config.rollout, stream(seed, "online", number))
         labels = _labels(local, comparer)
         batch = joined(ranks.gather(local))
@@ -220,7 +220,7 @@ def total_steps(config: Preference, rows: int, online: bool = False) -> int:
     if config.batch_size > rows:
         what = "prompts" if online else "pairs"
         raise CopsdError(f"preference.batch_size is {config.batch_size}, but there are {rows} {what}; lower it.")
-    return config.steps or config.epochs * (rows // config.batch_size if online else steps_per_epoch(config, rows))
+    return config.steps or config.epochs * (math.floor if online else math.ceil)(rows / config.batch_size)
 
 
 def _timed(

@@ -16,6 +16,9 @@ SHOWN = {
     "entropy": "entropy",
     "tokens_mean": "length",
     "clipped": "clipped",
+    "bypass": "bypass",
+    "induce": "induce",
+    "kl": "KL",
     "time/tokens_per_second": "tokens/s",
 }
 """Metric -> heading."""

@@ -175,6 +175,11 @@ def _judged(batch: Batch, config: Outcome) -> torch.Tensor:
 
 def teacher_name(config: Distill) -> str:
     """The view that teaches, as `Policy` calls it."""
+    return "steered" if config.teacher.intervention != "none" else unsteered_name(config)
+
+
+def unsteered_name(config: Distill) -> str:
+    """The same without its intervention."""
     return "base" if config.teacher.adapter == "none" else config.teacher.adapter
 
 

@@ -6,7 +6,7 @@ metrics.jsonl     one line a step: {"stage", "step", ...}
 samples.jsonl     rollouts with the signal of each token
 tensorboard/      the same numbers
 checkpoints/      STAGE-STEP/: adapter, optimiser, random state; complete or not there
-corpus/ teacher/ student/     what the stages leave; there once a stage is finished
+corpus/ teacher/ steering/ student/     what the stages leave; there once a stage is finished
 sft/                          the student as sft left it, if another stage trains it further
 preference/                   the pairs compared, and a sheet of examples
 """
@@ -63,6 +63,8 @@ class RunFolder:
         """What a stage leaves, there once it is finished."""
         if stage == "corpus":
             return self.folder / "corpus" / "sft.jsonl"
+        if stage == "steering":
+            return self.folder / "steering"
         if stage != "sft" or self.recipe.sft is None:
             return self.folder / "student"
         return self.folder / ("sft" if self.student_start == self.folder / "sft" else self.recipe.sft.adapter)

@@ -1,5 +1,6 @@
 """Supervised fine-tuning on response tokens: encode, mini-batch, loop."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,6 @@ from copsd_train.corpora.schema import SftRow
 from copsd_train.images import encoded, user_turn
 from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
-from copsd_train.preference_recipe import Preference
 from copsd_train.recipe_parts import Sft
 from copsd_train.rollouts import Metrics
 
@@ -36,7 +36,7 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     An answer that was cut at a token limit is learned without an end: it would teach to stop short.
 
     Raises:
-        CopsdError: no row is left.
+        CopsdError: no row is left; or a step's `batch_tokens` hold less than one answer, or more than all of them.
     """
     encode = response_encoder(engine)
     examples = []
@@ -51,6 +51,13 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     if not examples:
         raise CopsdError(
             f"None of the {len(rows)} examples fits into sft.max_tokens = {config.max_tokens}; raise it.",
+            ExitCode.DATA,
+        )
+    tokens = [len(example.response) for example in examples]
+    if config.batch_tokens is not None and not max(tokens) <= config.batch_tokens <= sum(tokens):
+        raise CopsdError(
+            f"A step of sft.batch_tokens = {config.batch_tokens} must hold the longest answer ({max(tokens)} tokens) "
+            f"and no more than all {len(tokens)} ({sum(tokens)} tokens); change it (with run-all, the budget).",
             ExitCode.DATA,
         )
     return examples
@@ -128,10 +135,10 @@ def loop(
     Raises:
         CopsdError: a loss is not finite (which step).
     """
-    per_epoch = steps_per_epoch(config, len(examples))
-    for number in range(start, config.epochs * per_epoch):
+    tokens = [len(example.response) for example in examples]
+    steps = batches(tokens, config.batch_size, config.batch_tokens, seed, "sft")
+    for number, chosen in enumerate(itertools.islice(steps, start, total_steps(config, len(examples))), start):
         began = time.perf_counter()
-        chosen = chosen_rows(number, len(examples), config.batch_size, seed, "sft")
         try:
             metrics = update([examples[i] for i in chosen], policy, updater, config.micro_batch_size)
         except CopsdError as error:
@@ -140,13 +147,34 @@ def loop(
         yield number + 1, metrics
 
 
-def chosen_rows(number: int, rows: int, batch_size: int, seed: int, stage: str) -> list[int]:
-    """Indices of the rows of a stage's step, from 0: a new order each epoch, decided by seed and step alone."""
-    epoch, place = divmod(number, math.ceil(rows / batch_size))
-    order = torch.randperm(rows, generator=torch.Generator().manual_seed(stream(seed, stage, epoch)))
-    return order[place * batch_size : (place + 1) * batch_size].tolist()
+def batches(
+    tokens: Sequence[int], batch_size: int, batch_tokens: int | None, seed: int, stage: str
+) -> Iterator[list[int]]:
+    """Indices of each step's rows without end: a new order each epoch, whose last batch may be smaller.
+
+    Args:
+        tokens: answer tokens of each row.
+        batch_size: rows a step, unless
+        batch_tokens: is the most answer tokens of a step.
+        seed, stage: decide the order.
+    """
+
+    def full(batch: list[int], another: int) -> bool:
+        if batch_tokens is None:
+            return len(batch) == batch_size
+        return sum(tokens[i] for i in (*batch, another)) > batch_tokens
+
+    for epoch in itertools.count():
+        order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(stream(seed, stage, epoch)))
+        batch: list[int] = []
+        for i in order.tolist():
+            if batch and full(batch, i):
+                yield batch
+                batch = []
+            batch.append(i)
+        yield batch
 
 
-def steps_per_epoch(config: Sft | Preference, examples: int) -> int:
-    """Steps that pass over every example once; the last batch of an epoch may be smaller."""
-    return math.ceil(examples / config.batch_size)
+def total_steps(config: Sft, examples: int) -> int:
+    """Steps of the stage: as said, or that pass over every example as often as there are epochs."""
+    return config.steps or config.epochs * math.ceil(examples / config.batch_size)

@@ -6,7 +6,7 @@ from typing import Any
 
 from copsd_bench.judges.protocol import Judge
 from copsd_bench.judges.registry import get_judge
-from copsd_train import distill, sft
+from copsd_train import distill, sft, steering
 from copsd_train.corpora.builders import BUILDERS
 from copsd_train.corpora.prompts import load_rows
 from copsd_train.corpora.schema import PromptRow, read_sft, require_both_sides
@@ -18,7 +18,7 @@ from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
 from copsd_train.preference_stage import feedback_base, prefer
 from copsd_train.ranks import Ranks
-from copsd_train.rollouts import Batch, Step, teacher_name
+from copsd_train.rollouts import Batch, Step, teacher_name, unsteered_name
 from copsd_train.run import Run
 from copsd_train.teacher import ContextPolicy, build_rows, check_pair
 
@@ -55,7 +55,7 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
     require_both_sides(rows, str(source))
     policy = Policy(run.base, recipe, trained=config.adapter, sharded=ranks.sharded)
     examples = sft.build_examples(rows, policy.engine, config)
-    total = config.epochs * sft.steps_per_epoch(config, len(examples))
+    total = sft.total_steps(config, len(examples))
     updater = Updater(policy.parameters(), config.optimiser, total, ranks=ranks, mirror=policy.mirror())
     start = begin(run, ranks, "sft", updater)
     left_out = {"left_out": len(rows) - len(examples)}
@@ -66,16 +66,38 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
     follow(run, ranks, "sft", policy, updater, (start, total), steps)
 
 
+def find_steering(run: Run, ranks: Ranks) -> None:
+    """Stage steering: the teacher's direction and its tokens, found by one process."""
+    config = run.recipe.distill
+    assert config is not None
+
+    def find() -> None:
+        policy = Policy(run.base, run.recipe, adapters=teacher_adapters(run))
+        # An average of the student is, at the start, the base model.
+        steering.find(run, *policy.side("teacher" if config.teacher.adapter == "teacher" else "base"))
+
+    ranks.main_first(find)
+
+
+def teacher_adapters(run: Run) -> dict[str, Path]:
+    """The folder of the teacher's adapter, if it has one of its own."""
+    assert run.recipe.distill is not None
+    teacher = run.recipe.distill.teacher
+    if teacher.adapter != "teacher":
+        return {}
+    return {"teacher": Path(teacher.path) if teacher.path else run.output("sft")}
+
+
 def distill_student(run: Run, ranks: Ranks) -> None:
     """Stage distill: the student learns from the teacher view on its own answers."""
     recipe, config = run.recipe, run.recipe.distill
     assert config is not None
     prompts = load_rows(recipe.prompt_config)
-    adapters = {}
-    if config.teacher.adapter == "teacher":
-        adapters["teacher"] = Path(config.teacher.path) if config.teacher.path else run.output("sft")
     ema = config.teacher.adapter == "ema"
+    adapters = teacher_adapters(run)
     policy = Policy(run.base, recipe, adapters=adapters, ema=ema, sharded=ranks.sharded, start=run.student_start)
+    if recipe.steering is not None:
+        policy.steer(unsteered_name(config), *steering.steering_of(run.output("steering")))
     check_pair(policy.engine, policy.side(teacher_name(config))[0])
     contexts = ContextPolicy(config.teacher, prompts, recipe.seed)
     rows = build_rows(prompts, contexts, policy.engine, config.rollout.max_tokens)
@@ -88,11 +110,16 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     monitor = Monitor(recipe.monitor, policy, run.folder, recipe.seed)
     judge = outcome_judge(run, ranks, policy, prompts)
     with student_generator(config.rollout, policy, run.folder) as generate:
-        steps = (
-            (step, metrics, sample_rows(step, batch, recipe.samples))
-            for step, metrics, batch in distill.loop(rows, policy, updater, generate, config, recipe.seed, start, judge)
-        )
-        follow(run, ranks, "distill", policy, updater, (start, total), steps, monitor)
+
+        def steps() -> Iterator[Step]:
+            loop = distill.loop(rows, policy, updater, generate, config, recipe.seed, start, judge)
+            for step, metrics, batch in loop:
+                tokens = {"tokens": float(batch.mask.sum())}
+                yield step, metrics | tokens, sample_rows(step, batch, recipe.samples)
+            if recipe.steering is not None:  # before the student is kept: after that, the stage is finished
+                ranks.main_first(lambda: steering.check_student(run, policy))
+
+        follow(run, ranks, "distill", policy, updater, (start, total), steps(), monitor)
 
 
 def outcome_judge(run: Run, ranks: Ranks, policy: Policy, prompts: Sequence[PromptRow]) -> Judge | None:
@@ -133,4 +160,7 @@ def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
     ]
 
 
-STAGES = {"corpus": build_corpus, "sft": fine_tune, "preference": prefer, "distill": distill_student}
+STAGES = {
+    "corpus": build_corpus, "sft": fine_tune, "steering": find_steering, "preference": prefer,
+    "distill": distill_student,
+}  # fmt: skip

@@ -44,6 +44,7 @@ class JudgeFormat:
         max_tokens: of a reply.
         closed: the messages end with the judged reply, a closed turn that the judge's own chat template wraps.
         template: arguments of that chat template.
+        classifier: it reads the probabilities of a model that classifies (provider `classifier/`), not its words.
     """
 
     name: str
@@ -56,6 +57,7 @@ class JudgeFormat:
     max_tokens: int = 512
     closed: bool = False
     template: dict[str, Any] = field(default_factory=dict)
+    classifier: bool = False
 
 
 def last_marker(text: str, marker: str, labels: Sequence[str]) -> str | None:

@@ -1,7 +1,7 @@
 """From Inspect's logs to the record of a run: numbers and ids only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from copsd_bench.collapse.rows import Rows, Summary
 from copsd_bench.collapse.summaries import SUMMARIES
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import agreement
+from copsd_bench.judges.registry import GRADER
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
 from copsd_bench.records.schema import (
@@ -60,13 +61,24 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         panel=panel(rows.model),
         primary=spec.primary,
         lower_is_better=spec.lower_is_better or [metric.name for metric in spec.metrics if metric.lower_is_better],
-        seconds=_seconds(log.samples or []),
+        seconds=seconds_under_way(log),
         samples=list(rows.model),
         reference=reference if spec.summary else None,
         reference_samples=list(rows.reference),
         series=numbers.series,
-        notes=[*spec.notes, *numbers.notes, *_unreadable(rows.model)],
+        notes=[*spec.notes, *numbers.notes, *_unreadable(rows.model), *_silence(spec, numbers.metrics)],
     )
+
+
+def _silence(spec: TaskSpec, metrics: Mapping[str, Estimate]) -> list[str]:
+    """A sentence where a model was to judge and no answer got a verdict: the number is missing for that reason."""
+    silent = [name for name, found in metrics.items() if found.n == 0 and found.n_unscored]
+    if not silent or not any(judge.startswith(GRADER) for judge in spec.judges.values()):
+        return []
+    return [
+        f"unscored: no verdict; the judge gave none on any answer ({silent[0]} is missing), so choose one that keeps "
+        "to its format"
+    ]
 
 
 def _measured(samples: Sequence[EvalSample], spec: TaskSpec) -> tuple[Rows, Summary]:
@@ -155,8 +167,9 @@ def _generation(log: EvalLog, seed: int, spec: TaskSpec) -> dict[str, Any]:
     return settings | ({"respond": spec.respond} if spec.respond else {})
 
 
-def _seconds(samples: Sequence[EvalSample]) -> float:
+def seconds_under_way(log: EvalLog) -> float:
     """Wall-clock seconds in which samples were under way; pauses before a continuation are not counted."""
+    samples = log.samples or []
     spans = sorted(
         (sample.started_at, sample.completed_at) for sample in samples if sample.started_at and sample.completed_at
     )

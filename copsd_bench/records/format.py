@@ -44,6 +44,17 @@ def interval(estimate: Estimate, signed: bool = False) -> str:
     return f"{value} [{', '.join(bounds)}]"
 
 
+def points(difference: Estimate | None, bounds: bool = False) -> str:
+    """A difference of shares in whole percentage points, `−3 [−6, 0]` with its 95 % interval."""
+    if difference is None or difference.value is None:
+        return MISSING
+    value, low, high = (
+        MISSING if x is None else f"{100 * x:+.0f}".replace("-", "−")
+        for x in (difference.value, difference.low, difference.high)
+    )
+    return f"{value} [{low}, {high}]" if bounds else value
+
+
 def p_value(p: float | None) -> str:
     """A p-value with two significant digits, `<.001` below that."""
     if p is None:

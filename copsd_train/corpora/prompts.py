@@ -23,6 +23,7 @@ class CorpusConfig(BaseModel):
         allow_overlap: train on evaluation items if asked to.
         sees_images: whether the builder shows the model the image of a prompt; else such prompts are refused.
         writes_pairs: whether the builder also leaves pairs for preference training (`pairs_beside`).
+        one_sided: why nothing but prompts to refuse is trained on; None asks for prompts to answer too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +33,7 @@ class CorpusConfig(BaseModel):
     rows: dict[Kind, int] = {}
     seed: int = 0
     allow_overlap: bool = False
+    one_sided: str | None = None
 
 
 def load_rows(config: CorpusConfig) -> list[PromptRow]:
@@ -49,12 +51,19 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
         for name, count in Counter(row.id for row in rows).items():
             if count > 1:
                 raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
-        require_both_sides(rows, what)
+        if config.one_sided is None:
+            require_both_sides(rows, what)
         if not config.sees_images:
             require_text(rows, "This kind of corpus")
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
-    return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
+    if config.one_sided is not None:
+        rows = harmful(rows)
+        if not rows:
+            raise CopsdError("The corpus has no prompt to refuse (kind safety), but one_sided is set.", ExitCode.DATA)
+    kinds: tuple[Kind, ...] = ("safety", "over_refusal", "general")
+    by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
+    return [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
 
 
 def require_text(rows: Sequence[PromptRow], what: str) -> None:
@@ -68,15 +77,19 @@ def require_text(rows: Sequence[PromptRow], what: str) -> None:
         raise CopsdError(f"{what} takes text prompts only, but {seen!r} has an image; take such out.", ExitCode.DATA)
 
 
-def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CorpusConfig) -> list[PromptRow]:
-    """At most `config.rows[kind]` rows of a kind, as evenly over categories and routes as they allow."""
+def harmful(rows: Sequence[PromptRow]) -> list[PromptRow]:
+    """Safety prompts that are to be refused, as far as their route is known."""
+    return [row for row in rows if row.kind == "safety" and row.route in (None, "refuse")]
+
+
+def drawn_evenly(rows: Sequence[PromptRow], most: int | None, seed: int) -> list[PromptRow]:
+    """At most so many of the rows (None: all), as evenly over categories and routes as they allow."""
     strata: dict[tuple[str, str | None], list[PromptRow]] = defaultdict(list)
     for row in rows:
-        if row.kind == kind:
-            strata[row.category, row.route].append(row)
+        strata[row.category, row.route].append(row)
     ranked = []
     for name, members in sorted(strata.items(), key=str):
-        random.Random(f"{config.seed}:{name}").shuffle(members)
+        random.Random(f"{seed}:{name}").shuffle(members)
         ranked += list(enumerate(members))
     ranked.sort(key=lambda pair: pair[0])
-    return [row for _, row in ranked[: config.rows.get(kind, len(ranked))]]
+    return [row for _, row in ranked[:most]]

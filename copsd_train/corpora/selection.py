@@ -1,6 +1,5 @@
 """Which answers may be learned from: rules that reject, and a choice among what is left."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,7 +11,9 @@ from copsd_bench.judges.pairwise import MAX_TOKENS, Outcome, both_orders, parse_
 from copsd_bench.judges.pairwise_prompts import RUBRICS, TEMPLATE, Aspect
 from copsd_bench.judges.protocol import Verdict
 from copsd_bench.judges.refusal import RefusalJudge
+from copsd_bench.judges.refusal.declining import FOR_A_REASON, WILL_NOT
 from copsd_bench.judges.refusal.features import own_voice
+from copsd_bench.judges.refusal.phrases import FAMILIES
 from copsd_train.corpora.answers import Answer, Answerer, Question, stream
 from copsd_train.corpora.schema import PromptRow, Route, constitution_of
 
@@ -25,11 +26,7 @@ COPIED_WORDS = 10
 SUBJECT = 0.1
 """A rewrite that keeps less than this share of its draft's longer words is about something else."""
 _LONG = 5  # letters of a word that carries a subject
-_DECLINING = re.compile(
-    r"\b(?:i|we)(?: (?:am|will|would|also|really|just|still|simply|have to|must|do))* (?:will not|would not|cannot|"
-    r"could not|not going to|not (?:able|willing) to|unable to|rather not|refuse to|decline to|not want to)\b"
-    r"|\bnot something i (?:will|would|am)\b|\bsomething i (?:cannot|will not)\b|\bno [^.;,]{1,40} from me\b"
-)
+_IN_PASSING = [family.pattern for family in FAMILIES if family.name in (WILL_NOT, FOR_A_REASON)]
 
 
 @cache
@@ -45,14 +42,14 @@ def labels(prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
 
 
 def declines(prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
-    """Whether each answer declines something: to the refusal judge, or in a first-person phrase.
+    """Whether each answer declines something: to the refusal judge, or by one of the judge's phrases for it.
 
-    The judge reads an answer as a whole and calls most that decline in one sentence and then help with something else
-    compliance; a constitution's first route, refuse and redirect, reads like that.
+    The judge weighs an answer as a whole and calls some that decline in a few words before much help with something
+    else compliance; a constitution's first route, refuse and redirect, reads like that.
     """
     found = labels(prompts, answers)
     return [
-        label.endswith("refusal") or _DECLINING.search(own_voice(answer)) is not None
+        label.endswith("refusal") or any(pattern.search(own_voice(answer)) for pattern in _IN_PASSING)
         for label, answer in zip(found, answers, strict=True)
     ]
 

@@ -20,7 +20,7 @@ SETTINGS = [
     "dtype=float32", "device=cpu", "lora.rank=4", "allow_overlap=true", "checkpoints.every=1", "monitor.every=0",
     "corpus.few_shot=0", "corpus.revisions=2", "corpus.max_tokens=8", "sft.batch_size=4", "sft.optimiser.lr=1e-2",
     "preference.feedback.few_shot=0", "preference.rollout.max_tokens=6", "preference.batch_size=2",
-    "preference.epochs=2", "preference.optimiser.lr=1e-2",
+    "preference.epochs=5", "preference.optimiser.lr=1e-2",
     "distill.steps=3", "distill.prompts_per_step=2", "distill.minibatches=1", "distill.rollout.per_prompt=3",
     "distill.rollout.max_tokens=6", "distill.optimiser.lr=1e-2", "distill.outcome.feedback.few_shot=0",
 ]  # fmt: skip
@@ -43,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: ResolvedModel, prom
 
 def test_what_a_run_leaves(finished: Path) -> None:
     rows = metrics(finished)
-    assert [row["stage"] for row in rows] == ["sft"] * 2 + ["preference"] * 4
+    assert [row["stage"] for row in rows] == ["sft"] * 2 + ["preference"] * 10
     first = rows[2]
     assert (first["margin"], first["loss"]) == (0.0, pytest.approx(0.6931, abs=1e-4))
     assert 0.5 <= first["label"] <= 1

@@ -80,7 +80,7 @@ def test_the_chain_is_a_conversation_and_repeats_on_the_revision(engine: Transfo
         assert turns[5] == shown.revision
     second = [q for q in asked if q.before[3][1].startswith("Reply 1")]
     assert len(second) == len(asked) / 2
-    assert len({tuple(q.prompt for q in asked[i::6]) for i in range(6)}) > 1  # principles are drawn anew
+    assert any(asked[i].prompt != asked[i + 6].prompt for i in range(3))  # each step draws its principle anew
 
 
 def test_variants(engine: TransformersEngine, tmp_path: Path) -> None:
