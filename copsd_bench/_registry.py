@@ -24,6 +24,14 @@ def copsd() -> type[ModelAPI]:
     return CopsdAPI
 
 
+@modelapi(name="classifier")
+def classifier() -> type[ModelAPI]:
+    """Multi-label classifiers as judges."""
+    from copsd_bench.engine.classifier import ClassifierAPI
+
+    return ClassifierAPI
+
+
 if "site-packages" not in Path(__file__).parts:
     # Inspect puts a package's name before its tasks when it finds a distribution of that name or the code below
     # site-packages; from a checkout (`pip install -e .`, distribution `copsd`) it finds neither.

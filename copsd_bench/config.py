@@ -31,7 +31,9 @@ class RunConfig(BaseModel):
         embedding_model: encoder whose distances `diversity_collapse` adds.
         limit: items of each task, balanced over its strata.
         constitution, placement: context the model sees, and where.
+        respond: `direct`, or by reframing: `rewrite`, `rewrite-refine` (see `benchmarks/reframe.py`).
         judge: offline judge by name, an Inspect model as grader, or `FORMAT:MODEL`.
+        judge_later: judge when everything is generated and the tested model has given its memory back.
         attack: how harmful requests are changed: `prefill`, `persona`, or a file of templates or of changed requests.
         profile: how the suite `copsd` asks and scores: as the paper's code, or as the benchmarks' authors.
         unsafe_local_exec: run the model's code on this machine where a task needs it and there is no sandbox.
@@ -62,7 +64,9 @@ class RunConfig(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     constitution: str = "none"
     placement: Literal["user", "system"] | None = None
+    respond: str = "direct"
     judge: str | None = None
+    judge_later: bool = False
     attack: str | None = None
     profile: Literal["copsd", "official"] | None = None
     unsafe_local_exec: bool = False

@@ -93,8 +93,8 @@ def constitutions_dir() -> Path:
 
 
 def constitution_names() -> list[str]:
-    """Names of the packaged constitutions."""
-    return sorted(path.stem for path in constitutions_dir().glob("*.yaml"))
+    """Names of the packaged constitutions; a file with an underscore holds another system's texts."""
+    return sorted(path.stem for path in constitutions_dir().glob("*.yaml") if "_" not in path.stem)
 
 
 @cache

@@ -1,9 +1,7 @@
 """One run: resolve, check, evaluate with Inspect, make the record. The same command continues where it stopped."""
 
-import errno
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +12,7 @@ from copsd_bench.benchmarks.respond import NO_CONSTITUTION, constitution_info
 from copsd_bench.benchmarks.task import KEY
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
-from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
+from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.generations import generations_in
 from copsd_bench.judges.registry import judge_argument
 from copsd_bench.records.paths import published
@@ -27,14 +25,14 @@ from copsd_bench.reference_model import (
     task_arguments,
 )
 from copsd_bench.suites import make_task, tasks_of
-from copsd_bench.tested_model import check_judge, connections, find_model, inspect_models
+from copsd_bench.tested_model import check_judge, find_model
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
 
-LOGGED_IMAGES = 500
-"""Items of a run up to which its logs hold their images, to be looked at."""
+    from copsd_bench.evaluate import Evaluated
+
 SERVER_NOTE = "answers of a server: its weights and chat template are known by the model's name only"
 
 
@@ -103,6 +101,10 @@ def plan(config: RunConfig) -> Plan:
         from copsd_bench.benchmarks.prompts import prompts
 
         tasks.append(prompts(file=str(config.prompts), **common))
+    if config.respond != "direct":
+        from copsd_bench.benchmarks.reframe import reframed
+
+        tasks = [reframed(task, config.respond, config.seed) for task in tasks]
     spec, model = find_model(config)
     _check_needs(tasks, spec)
     if spec is not None:
@@ -127,59 +129,34 @@ def execute(planned: Plan, command: list[str]) -> RunRecord:
     Raises:
         CopsdError: samples failed (what is done is kept), or the run was interrupted.
     """
-    from inspect_ai import eval_set
+    from copsd_bench.evaluate import evaluate
 
-    config = planned.config
     try:
         planned.log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CopsdError(
             f"The folder {planned.log_dir} cannot be created ({error.strerror}); choose another --out.", ExitCode.DISK
         ) from error
-    model, roles = inspect_models(planned)
     with generations_in(planned.generations):
-        success, headers = eval_set(
-            planned.tasks,
-            log_dir=str(planned.log_dir),
-            model=model,
-            model_roles=roles,
-            limit=config.limit,
-            epochs=config.epochs,
-            retry_attempts=0,
-            retry_immediate=False,
-            # One sample that fails does not stop the others; the run fails at its end, and says which and why.
-            continue_on_fail=True,
-            log_buffer=None if model is None else 1,
-            log_realtime=False,
-            # With its images the log of a whole set would be as large as the set.
-            log_images=_items(planned) <= LOGGED_IMAGES,
-            log_dir_allow_dirty=True,
-            max_tasks=1,
-            max_connections=connections(planned, model),
-            display=config.display,
-            max_tokens=config.max_tokens,
-            temperature=config.temperature,
-            top_p=config.top_p,
-        )
-    # Interrupted, eval_set calls itself successful and leaves the unfinished task out.
-    if not success or len(headers) < len(planned.tasks) or any(header.status != "success" for header in headers):
-        raise _failure(headers, planned)
-    record = _record(planned, headers, command)
+        evaluated = evaluate(planned)
+    record = _record(planned, evaluated, command)
     shutil.rmtree(planned.generations, ignore_errors=True)
     return record
 
 
-def _record(planned: Plan, headers: "list[EvalLog]", command: list[str]) -> RunRecord:
+def _record(planned: Plan, evaluated: "Evaluated", command: list[str]) -> RunRecord:
     from inspect_ai.log import read_eval_log
 
-    from copsd_bench.records.build import task_record
+    from copsd_bench.records.build import seconds_under_way, task_record
     from copsd_bench.records.environment import environment
     from copsd_bench.records.store import write_record
 
     config = planned.config
     order = {task.name: i for i, task in enumerate(planned.tasks)}
     against = planned.reference.info if planned.reference is not None else None
-    records = [task_record(read_eval_log(header.location), config.seed, against) for header in headers]
+    records = [task_record(read_eval_log(header.location), config.seed, against) for header in evaluated.scored]
+    before = {task: seconds_under_way(read_eval_log(log.location)) for task, log in evaluated.answered.items()}
+    records = [task.model_copy(update={"seconds": task.seconds + before.get(task.name, 0.0)}) for task in records]
     record = RunRecord(
         run_id=planned.identity,
         created=datetime.now(UTC),
@@ -195,7 +172,7 @@ def _record(planned: Plan, headers: "list[EvalLog]", command: list[str]) -> RunR
         seconds=round(sum(task.seconds for task in records), 3),
         notes=planned.notes,
     )
-    if (earlier := _earlier_record(planned, headers)) is not None:
+    if (earlier := _earlier_record(planned, evaluated.scored)) is not None:
         kept = {"created": earlier.created, "command": earlier.command, "environment": earlier.environment}
         record = record.model_copy(update=kept)
     write_record(record, planned.record_path)
@@ -212,11 +189,6 @@ def _earlier_record(planned: Plan, headers: "list[EvalLog]") -> RunRecord | None
         return None
     finished = max(datetime.fromisoformat(header.stats.completed_at) for header in headers)
     return earlier if earlier.run_id == planned.identity and finished <= earlier.created else None
-
-
-def _items(planned: Plan) -> int:
-    """Items that are answered, over all tasks."""
-    return sum(min(len(task.dataset), planned.config.limit or len(task.dataset)) for task in planned.tasks)
 
 
 def _mode(config: RunConfig) -> str:
@@ -282,37 +254,3 @@ def identity_of(
     if reference is not None:
         parts["reference"] = reference.model_dump(exclude={"model": {"name", "adapter", "parameters"}})
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _failure(headers: "list[EvalLog]", planned: Plan) -> CopsdError:
-    """One sentence for a run that did not finish."""
-    from inspect_ai.log import read_eval_log_sample_summaries
-
-    if len(headers) < len(planned.tasks) or any(header.status == "cancelled" for header in headers):
-        return CopsdError(INTERRUPTED, ExitCode.INTERRUPTED)
-    for header in headers:
-        if header.error is not None and os.strerror(errno.ENOSPC) in header.error.message:
-            return CopsdError(
-                f"Task {header.eval.task} stopped: the disk of {planned.log_dir} is full; free some space and repeat "
-                "the command, which continues where it stopped, or choose another --out.",
-                ExitCode.DISK,
-            )
-        if header.error is not None:
-            reason = header.error.message.strip().splitlines()[0] if header.error.message.strip() else "unknown error"
-            return CopsdError(
-                f"Task {header.eval.task} stopped: {reason} What is done is kept in {planned.log_dir}; "
-                "the same command continues.",
-                ExitCode.RUN,
-            )
-    for header in headers:
-        failed = [sample for sample in read_eval_log_sample_summaries(header.location) if sample.error]
-        if failed:
-            reason = str(failed[0].error).strip().splitlines()[0].rstrip(".")
-            return CopsdError(
-                f"Task {header.eval.task}: {len(failed)} failed (first {failed[0].id}: {reason}). The others "
-                f"are kept in {planned.log_dir}; the same command tries the failed ones again.",
-                ExitCode.RUN,
-            )
-    return CopsdError(
-        f"The run did not finish; see {planned.log_dir} with `copsd-bench view`, then repeat the command.", ExitCode.RUN
-    )

@@ -1,13 +1,14 @@
 """The model under test and the grader: an engine of ours, or a model of one of Inspect's providers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from copsd_bench.benchmarks.collapse.reference import ROLE
+from copsd_bench.benchmarks.collapse.reference import ROLE, local_spec
 from copsd_bench.config import RunConfig
 from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
+from copsd_bench.judges.formats import format_named
 from copsd_bench.judges.registry import JUDGES, role_of, split_judges
 from copsd_bench.models.remote import SERVER_CONNECTIONS, check_server, is_inspect_model, provider_model, server_host
 from copsd_bench.records.paths import published
@@ -94,11 +95,19 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
         CopsdError: as said above.
     """
     if config.judge is None or config.judge in JUDGES:
+        if config.judge_later:
+            raise CopsdError("--judge-later is for a model that judges; name it with --judge.")
         return
-    for _, judge in split_judges(config.judge):
+    for form, judge in split_judges(config.judge):
+        classifies = judge.startswith("classifier/")
+        if classifies != bool(form and format_named(form).classifier):
+            raise CopsdError(
+                f"The judge {form or judge} does not fit: beavertails reads a classifier, every other judge a model "
+                "that writes; say beavertails:classifier/OWNER/NAME, or leave classifier/ out."
+            )
         if judge == SELF:
             continue
-        if not is_inspect_model(judge) and not judge.startswith("copsd/"):
+        if not is_inspect_model(judge) and not judge.startswith("copsd/") and not classifies:
             error = unknown_name("judge", judge, JUDGES)
             raise CopsdError(f"{error} A judge is an offline one or an Inspect model (`openai/...`, `copsd/...`).")
         if judge.removeprefix("copsd/") == config.model.removeprefix("copsd/"):
@@ -112,8 +121,8 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
         )
 
 
-def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
-    """The model under test and the roles, as Inspect models."""
+def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any]]:
+    """The model under test, and the reference by its role, as Inspect models."""
     from inspect_ai.model import get_model
 
     import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
@@ -126,9 +135,6 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
     else:
         model = get_model(f"copsd/{planned.spec.model}", **planned.spec.model_args())
     roles: dict[str, Any] = {}
-    if config.judge is not None and config.judge not in JUDGES:
-        for number, (_, judge) in enumerate(split_judges(config.judge)):
-            roles[role_of(number)] = model if judge == SELF else provider_model(judge)
     reference = planned.reference
     if reference is not None and not reference.shared:
         spec = reference.spec
@@ -137,11 +143,31 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any] | None]:
             if spec is None
             else get_model(f"copsd/{spec.model}", **spec.model_args())
         )
-    return model, roles or None
+    return model, roles
 
 
-def connections(planned: "Plan", model: Any) -> int | None:
-    """Requests in flight. Inspect would start with few and grow: a batch wants all its rows at once."""
-    if planned.spec is not None:
-        return int(model.api.max_connections())
+def judge_models(planned: "Plan", model: Any) -> dict[str, Any]:
+    """The models that judge, by their roles.
+
+    Args:
+        planned: the run.
+        model: the one under test, for those who insist that it judges itself.
+    """
+    judge = planned.config.judge
+    if judge is None or judge in JUDGES:
+        return {}
+    named = [name for _, name in split_judges(judge)]
+    return {role_of(i): model if name == SELF else provider_model(name) for i, name in enumerate(named)}
+
+
+def connections(planned: "Plan", models: Sequence[Any]) -> int | None:
+    """Requests in flight. Inspect would start with few and grow: a batch wants all its rows at once.
+
+    Args:
+        planned: the run.
+        models: that are asked; the first of this project's own says how many rows it decodes together.
+    """
+    own = [model.api.max_connections() for model in models if model is not None and local_spec(model) is not None]
+    if own:
+        return int(own[0])
     return planned.config.max_connections or (SERVER_CONNECTIONS if planned.model.engine == "server" else None)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from copsd_bench.command_line import make_app, run_app
+from copsd_train.commands.flip_rate import flip_rate
+from copsd_train.commands.run_all import run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from copsd_train.run import Run
 
 app = make_app("copsd-train")
+app.command("run-all")(run_all)
+app.command("flip-rate")(flip_rate)
 
 
 @app.callback()

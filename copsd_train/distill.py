@@ -4,15 +4,17 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 
 from copsd_bench.engine.states import completion_states
 from copsd_bench.engine.views import using
 from copsd_bench.errors import CopsdError
-from copsd_train import losses
+from copsd_bench.judges.protocol import Judge
+from copsd_train import losses, token_sets
 from copsd_train.corpora.answers import stream
-from copsd_train.distill_recipe import Distill, Signal
+from copsd_train.distill_recipe import DIVERGENCES, Distill, Signal
 from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
 from copsd_train.rollouts import (
@@ -33,12 +35,20 @@ from copsd_train.rollouts import (
 from copsd_train.teacher import Row, check_gap
 
 
+class TeacherStates(NamedTuple):
+    """The teacher's states [B, T, H], its LM head, and the tokens [K] of a divergence on a set."""
+
+    states: torch.Tensor
+    head: losses.Head
+    tokens: torch.Tensor | None
+
+
 def token_losses(
     states: torch.Tensor,
     head: losses.Head,
     ids: torch.Tensor,
     batch: Batch,
-    teacher: tuple[torch.Tensor, losses.Head] | None,
+    teacher: TeacherStates | None,
     on_policy: bool,
     config: Distill,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -49,7 +59,7 @@ def token_losses(
         head: states -> logits.
         ids: sampled tokens, [B, T].
         batch: the B rows.
-        teacher: its states [B, T, H] and LM head, if the signal needs its whole distribution.
+        teacher: its states, if the signal needs its whole distribution.
         on_policy: the student has not been updated since it sampled: the ratio is exactly 1, whatever the rounding.
         config: signal, clip, weights.
     """
@@ -65,17 +75,12 @@ def token_losses(
         seen["clipped"] = clipped.float()
     signal = config.signal
     if teacher is not None:
-        if signal.kind == "full":
-            assert signal.beta is not None
-            divergence = losses.chunked_divergence(states, head, *teacher, signal.beta)
-            loss = loss + divergence
-            seen["divergence"] = divergence.detach()
-        if signal.kind == "topk":
-            divergence = losses.chunked(_topk(teacher[1], signal), states, head, teacher[0])
+        if signal.kind in DIVERGENCES:
+            divergence = losses.chunked(_divergence(teacher, signal), states, head, teacher.states)
             loss = loss + divergence
             seen["divergence"] = divergence.detach()
         if (gate := signal.entropy_gate) is not None:
-            forward = losses.chunked_divergence(states, head, *teacher, beta=0.0)
+            forward = losses.chunked_divergence(states, head, teacher.states, teacher.head, beta=0.0)
             open_ = losses.entropy_gate(batch.teacher_entropy, gate.threshold)
             loss = loss + gate.weight * open_ * forward
             seen["gate_open"] = open_.float()
@@ -86,15 +91,22 @@ def token_losses(
     return loss, seen
 
 
-def _topk(teacher_head: losses.Head, signal: Signal) -> Callable[..., torch.Tensor]:
-    assert signal.k is not None
-    assert signal.beta is not None
-    k, beta = signal.k, signal.beta
+def _divergence(teacher: TeacherStates, signal: Signal) -> Callable[..., torch.Tensor]:
+    """The divergence a signal names, of student logits [n, V] and teacher states [n, H]."""
+    beta = signal.beta
+    assert beta is not None
 
     def loss(logits: torch.Tensor, teacher_states: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            teacher = teacher_head(teacher_states)
-        return losses.topk_divergence(logits, teacher, k, beta, signal.tail, signal.stop_gradient)
+            told = teacher.head(teacher_states)
+        if signal.kind == "topk":
+            assert signal.k is not None
+            return token_sets.topk_divergence(logits, told, signal.k, beta, signal.tail, signal.stop_gradient)
+        if signal.kind == "token_set":
+            assert signal.variant is not None
+            assert teacher.tokens is not None
+            return token_sets.token_set_divergence(logits, told, teacher.tokens, beta, signal.variant)
+        return losses.divergence(logits, told, beta)
 
     return loss
 
@@ -112,7 +124,7 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: Dis
     Raises:
         CopsdError: the loss or the gradient is not finite; the weights are as they were.
     """
-    [tokens] = updater.ranks.sum_numbers([float(batch.mask.sum())])
+    [total] = updater.ranks.sum_numbers([float(_weights(batch.mask, config).sum())])
     totals: dict[str, float] = {}
     for part in split(batch, math.ceil(len(batch.rows) / config.micro_batch_size), whole_groups=False):
         teacher = _teacher(part, policy, config)
@@ -125,7 +137,7 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: Dis
             head: losses.Head,
             ids: torch.Tensor = ids,
             part: Batch = on_device,
-            teacher: tuple[torch.Tensor, losses.Head] | None = teacher,
+            teacher: TeacherStates | None = teacher,
         ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             return token_losses(states, head, ids, part, teacher, first, config)
 
@@ -133,11 +145,12 @@ def update_minibatch(batch: Batch, policy: Policy, updater: Updater, config: Dis
             per_token, seen = policy.model(
                 [row.student for row in part.rows], [completion.ids for completion in part.completions], loss_of
             )
-            loss = losses.token_mean(per_token, on_device.mask, tokens)
+            weights = _weights(on_device.mask, config)
+            loss = losses.token_mean(per_token, weights, total)
             loss.backward()
         updater.accumulate()
         for name, values in {"loss": per_token.detach(), **seen}.items():
-            totals[name] = totals.get(name, 0.0) + float(losses.token_mean(values, on_device.mask, tokens))
+            totals[name] = totals.get(name, 0.0) + float(losses.token_mean(values, weights, total))
     metrics = dict(zip(totals, updater.ranks.sum_numbers(list(totals.values())), strict=True))
     if not math.isfinite(metrics["loss"]):
         raise not_finite("loss")
@@ -152,6 +165,7 @@ def step(
     config: Distill,
     seed: int,
     check: bool = False,
+    judge: Judge | None = None,
 ) -> tuple[Metrics, Batch]:
     """One step: roll out, score, assess, update.
 
@@ -163,6 +177,7 @@ def step(
         config: the stage.
         seed: of this step.
         check: that the teacher's contexts change anything, before anything is updated.
+        judge: gives the outcomes, if the recipe has some.
 
     Returns:
         Metrics (nats a token, tokens, fractions; those under `time/` in seconds or tokens a second), and the rollouts
@@ -173,9 +188,9 @@ def step(
     clock.append(time.perf_counter())
     score(batch, policy, config)
     if check and config.signal.kind != "none":
-        check_gap(batch.rows, (batch.teacher - batch.student).tolist(), config.teacher.adapter)
-    if config.outcome is not None:
-        judge_outcomes(batch, config.outcome)
+        check_gap(batch.rows, (batch.teacher - batch.student).tolist(), config.teacher)
+    if config.outcome is not None and judge is not None:
+        judge_outcomes(batch, config.outcome, judge)
     assess(batch, config)
     clock.append(time.perf_counter())
     updates: list[Metrics] = []
@@ -205,6 +220,7 @@ def loop(
     config: Distill,
     seed: int,
     start: int,
+    judge: Judge | None = None,
 ) -> Iterator[tuple[int, Metrics, Batch]]:
     """Step after step from `start` (0 is the beginning), each with its metrics and rollouts.
 
@@ -221,7 +237,7 @@ def loop(
         chosen = ranks.share(prompts_of_step(number, len(rows), config.prompts_per_step, seed), config.minibatches)
         try:
             metrics, batch = step(
-                [rows[i] for i in chosen], policy, updater, generate, config, stream(seed, number), check=number == 0
+                [rows[i] for i in chosen], policy, updater, generate, config, stream(seed, number), number == 0, judge
             )
         except CopsdError as error:
             raise CopsdError(f"Step {number + 1}: {error}", error.code) from error
@@ -252,13 +268,19 @@ def prompts_of_step(step: int, rows: int, per_step: int, seed: int) -> list[int]
     return order[place * per_step : (place + 1) * per_step].tolist()
 
 
+def _weights(mask: torch.Tensor, config: Distill) -> torch.Tensor:
+    """How much each token counts in the mean, [N, T]: all the same, or all answers the same."""
+    return mask if config.average == "tokens" else mask / mask.sum(dim=1, keepdim=True)
+
+
 @torch.no_grad()
-def _teacher(batch: Batch, policy: Policy, config: Distill) -> tuple[torch.Tensor, losses.Head] | None:
-    """The teacher's states at the completion tokens, [B, T, H], and its head, if the signal needs its distribution."""
-    if config.signal.kind not in ("full", "topk") and config.signal.entropy_gate is None:
+def _teacher(batch: Batch, policy: Policy, config: Distill) -> TeacherStates | None:
+    """What the teacher says at the completion tokens, if the signal needs its whole distribution."""
+    if config.signal.kind not in DIVERGENCES and config.signal.entropy_gate is None:
         return None
     engine, view = policy.side(teacher_name(config))
     ids = [completion.ids for completion in batch.completions]
     with using(engine.model, view):
         states = completion_states(engine.head, [row.teacher for row in batch.rows], ids, engine.cache_use.expands)
-    return torch.nn.utils.rnn.pad_sequence(states, batch_first=True), engine.head.logits
+    tokens = None if policy.safety_tokens is None else policy.safety_tokens.to(engine.model.device)
+    return TeacherStates(torch.nn.utils.rnn.pad_sequence(states, batch_first=True), engine.head.logits, tokens)

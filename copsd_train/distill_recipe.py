@@ -2,9 +2,13 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from copsd_bench.errors import CopsdError
+from copsd_train.candidates import instruction_context
 from copsd_train.recipe_parts import Optimiser, Section
+
+Prompts = Literal["safety", "safety/refuse", "safety/warn", "safety/help", "over_refusal", "general"]
 
 
 class Rollout(Section):
@@ -45,7 +49,9 @@ class Teacher(Section):
         placement: where a constitution goes; None takes the constitution's own.
         masked: share of safety prompts that get no context, fixed by prompt and seed.
         kinds: kinds of prompts that get a context at all.
-        instructions: text by kind of prompt, with the slot `{user_query}`, for `instruction`.
+        intervention: `refusal_direction` adds what the steering stage found, at every position of every row.
+        instructions: for `instruction`, by kind of prompt, or by kind and route (`safety/help`), which goes first: a
+            packaged context by name (`contexts/`), or a text with the slot `{user_query}`.
         decay: of the ema, once a step.
     """
 
@@ -55,8 +61,19 @@ class Teacher(Section):
     placement: Literal["user", "system"] | None = None
     masked: float = Field(default=0.0, ge=0, lt=1)
     kinds: list[Literal["safety", "over_refusal", "general"]] = Field(default=["safety"])
-    instructions: dict[Literal["safety", "over_refusal", "general"], str] = Field(default={})
+    instructions: dict[Prompts, str] = Field(default={})
+    intervention: Literal["refusal_direction", "none"] = "none"
     decay: float | None = Field(default=None, gt=0, lt=1)
+
+    @field_validator("instructions")
+    @classmethod
+    def _contexts_exist(cls, texts: dict[Prompts, str]) -> dict[Prompts, str]:
+        for text in texts.values():
+            try:
+                instruction_context(text)
+            except CopsdError as error:
+                raise ValueError(str(error).rstrip(".?")) from error
+        return texts
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -64,8 +81,10 @@ class Teacher(Section):
             raise ValueError("decay belongs to adapter: ema, which needs it")
         if self.path is not None and self.adapter != "teacher":
             raise ValueError("path belongs to adapter: teacher")
-        if self.context == "instruction" and set(self.instructions) != set(self.kinds):
-            raise ValueError("context: instruction needs one text in instructions for each of kinds")
+        whole = {key for key in self.instructions if "/" not in key}
+        unknown = {key.partition("/")[0] for key in self.instructions} - whole
+        if self.context == "instruction" and (whole != set(self.kinds) or unknown):
+            raise ValueError("context: instruction needs one text in instructions for each of kinds, and for no other")
         if self.context != "instruction" and self.instructions:
             raise ValueError("instructions belong to context: instruction")
         if self.context == "none" and (self.masked or self.placement):
@@ -80,26 +99,42 @@ class EntropyGate(Section):
     threshold: float = Field(ge=0)
 
 
+DIVERGENCES = ("full", "topk", "token_set")
+"""Signals that are a loss by themselves, made of the teacher's whole distribution."""
+
+
 class Signal(Section):
     """What the teacher says about a token.
 
     Attributes:
-        kind: `sampled` (log-ratio at the sampled token, a reward), `full` or `topk` (a divergence over the vocabulary,
-            a loss), or `none` (an outcome alone).
+        kind: `sampled` (log-ratio at the sampled token, a reward); `full`, `topk` or `token_set` (a divergence over the
+            vocabulary, the likeliest tokens, or the safety tokens of the steering stage; a loss); or `none` (an outcome
+            alone).
         low, high: clip of the sampled log-ratio; None leaves it as it is.
-        beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD.
+        beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD;
+            `symmetric` the mean of forward and reverse KL.
         k, tail, stop_gradient: the tokens kept, a bucket for all others, and the unbiased reverse KL on a cut set.
+        variant: of `token_set`: `released`, `tail`, `generalised` or `renormalised` (`token_sets.py`).
         entropy_gate: see `EntropyGate`.
     """
 
-    kind: Literal["sampled", "full", "topk", "none"]
+    kind: Literal["sampled", "full", "topk", "token_set", "none"]
     low: float | None = None
     high: float | None = None
-    beta: float | None = Field(default=None, ge=0, le=1)
+    beta: float | Literal["symmetric"] | None = None
     k: int | None = Field(default=None, ge=1)
     tail: bool = False
     stop_gradient: bool = False
+    variant: Literal["released", "tail", "generalised", "renormalised"] | None = None
     entropy_gate: EntropyGate | None = None
+
+    @field_validator("beta", mode="before")
+    @classmethod
+    def _names_a_divergence(cls, beta: Any) -> Any:
+        number = isinstance(beta, int | float) and not isinstance(beta, bool) and 0 <= beta <= 1
+        if not (number or beta in (None, "symmetric")):
+            raise ValueError(f"beta is a number from 0 to 1 or `symmetric`, not {beta!r}")
+        return beta
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -107,8 +142,10 @@ class Signal(Section):
             raise ValueError("low and high clip the log-ratio of kind: sampled")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError("low must be below high")
-        if (self.kind in ("full", "topk")) != (self.beta is not None):
-            raise ValueError("beta belongs to kind: full and kind: topk, which need it")
+        if (self.kind in DIVERGENCES) != (self.beta is not None):
+            raise ValueError("beta belongs to kind: full, topk and token_set, which need it")
+        if (self.kind == "token_set") != (self.variant is not None):
+            raise ValueError("variant belongs to kind: token_set, which needs it")
         if (self.kind == "topk") != (self.k is not None):
             raise ValueError("k belongs to kind: topk, which needs it")
         if self.kind != "topk" and (self.tail or self.stop_gradient):
@@ -150,18 +187,49 @@ class Advantage(Section):
         return self
 
 
+class Feedback(Section):
+    """A model that compares two answers by a principle (arXiv 2212.08073, section 4.1).
+
+    Attributes:
+        model: `self` (the base model), or a local or Inspect's model (`openai/...`) that gives log-probabilities.
+        principles: the packaged ones, or a file.
+        few_shot: demonstrations of the principles' file shown as worked comparisons.
+        chain_of_thought: let the model reason before it chooses.
+        clamp: the probability of an option is kept in [clamp, 1 - clamp]; None leaves it.
+        max_tokens: of the reasoning.
+        opponents: answers of the same prompt that each is compared with when it is scored by itself.
+    """
+
+    model: str = "self"
+    principles: str = "cai_principles"
+    few_shot: int = Field(default=0, ge=0)
+    chain_of_thought: bool = False
+    clamp: float | None = Field(default=None, ge=0, lt=0.5)
+    max_tokens: int = Field(default=256, ge=1)
+    opponents: int = Field(default=1, ge=1)
+
+
 class Outcome(Section):
     """A judge's score of a whole answer as its reward.
 
     Attributes:
-        judge: name of a judge of copsd_bench.
+        judge: name of a judge of copsd_bench, or `principles`: the probability that `feedback` prefers the answer to
+            others of the same prompt.
+        feedback: of the judge `principles`.
         inverted: kinds of prompts whose reward is 1 - score (a refusal judge's score is good on safety prompts only).
         sources: rows of these sources get the outcome reward and no teacher signal; only without an outcome advantage.
     """
 
     judge: str
+    feedback: Feedback | None = None
     inverted: list[Literal["safety", "over_refusal", "general"]] = Field(default=[])
     sources: list[str] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.judge == "principles") != (self.feedback is not None):
+            raise ValueError("feedback belongs to judge: principles, which needs it")
+        return self
 
 
 class Distill(Section):
@@ -173,7 +241,9 @@ class Distill(Section):
         minibatches: optimiser updates a step.
         micro_batch_size: answers a forward pass; the gradient does not depend on it.
         clip: of the PPO ratio.
-        kl_coef: weight of the low-variance KL(student||base) estimate (k3) in the loss.
+        kl_coef: weight of the low-variance KL(student||base) estimate (k3) in the loss; where sft trained the student,
+            the base is the student as sft left it.
+        average: the loss is a mean over all `tokens` of a mini-batch, or over its `answers` of each one's mean.
         rollout, teacher, signal, advantage, outcome, optimiser: see there.
     """
 
@@ -184,6 +254,7 @@ class Distill(Section):
     micro_batch_size: int = Field(ge=1)
     clip: float = Field(gt=0, lt=1)
     kl_coef: float = Field(ge=0)
+    average: Literal["tokens", "answers"] = "tokens"
     rollout: Rollout
     teacher: Teacher
     signal: Signal
@@ -195,10 +266,10 @@ class Distill(Section):
     def _fits(self) -> Self:
         signal, advantage, outcome = self.signal.kind, self.advantage.kind, self.outcome
         judged = advantage in ("outcome", "hybrid", "self_distilled")
-        if (signal in ("full", "topk")) != (advantage == "none"):
+        if (signal in DIVERGENCES) != (advantage == "none"):
             raise ValueError(
-                f"signal.kind {signal} does not go with advantage.kind {advantage}: a divergence (full, topk) is a "
-                "loss and takes none, a reward (sampled, none) needs one"
+                f"signal.kind {signal} does not go with advantage.kind {advantage}: a divergence (full, topk, "
+                "token_set) is a loss and takes none, a reward (sampled, none) needs one"
             )
         if (signal == "none") != (advantage == "outcome"):
             raise ValueError("advantage.kind outcome goes with signal.kind none, as it takes nothing from a teacher")
@@ -212,8 +283,15 @@ class Distill(Section):
             raise ValueError("minibatches cannot exceed prompts_per_step")
         if advantage != "none" and self.rollout.per_prompt < 2:
             raise ValueError("an advantage compares the answers of a prompt: rollout.per_prompt must be at least 2")
-        if signal == "none" and (self.teacher.adapter != "none" or self.teacher.context != "none"):
-            raise ValueError("signal.kind none uses no teacher: set teacher.adapter and teacher.context to none")
-        if signal != "none" and self.teacher.adapter == "none" and self.teacher.context == "none":
+        teacher = self.teacher
+        changes = [teacher.adapter != "none", teacher.context != "none", teacher.intervention != "none"]
+        if signal == "none" and any(changes):
+            raise ValueError("signal.kind none uses no teacher: set teacher.adapter, context and intervention to none")
+        if signal != "none" and not any(changes):
             raise ValueError("the teacher is the base model without a context: there is nothing to learn from it")
         return self
+
+    @property
+    def uses_steering(self) -> bool:
+        """Whether it takes anything from the steering stage."""
+        return self.teacher.intervention != "none" or self.signal.kind == "token_set"

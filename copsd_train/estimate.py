@@ -73,7 +73,7 @@ class Estimate:
     @property
     def peak(self) -> int:
         """Bytes: what stands, and the largest phase on top."""
-        return sum(self.standing.values()) + max(self.phases.values())
+        return sum(self.standing.values()) + max(self.phases.values(), default=0)
 
 
 def estimate(recipe: Recipe, model: Architecture, device: Hardware, answer: int | None = None) -> Estimate:
@@ -255,6 +255,9 @@ def show(found: Estimate, recipe: Recipe, model: Architecture, device: Hardware,
         times.add_row(name, f"{seconds / 3600:,.2f}", f"{count:,}" if count else "")
     times.add_row("together", f"{sum(found.seconds.values()) / 3600:,.2f}", "")
     console.print(times)
+    timed = {name.partition(":")[0] for name in found.seconds}
+    if left := [stage for stage in recipe.stages if stage not in timed]:
+        console.print(f"Not among the times, as their sizes are not known: {', '.join(left)}.")
     console.print(
         f"Times assume {COMPUTE_SHARE:.0%} of {device.flops / 1e12:,.0f} TFLOP/s and {BANDWIDTH_SHARE:.0%} of "
         f"{device.bandwidth / 1e12:.2f} TB/s; formulas: copsd_bench/models/estimate.py, copsd_train/estimate.py."

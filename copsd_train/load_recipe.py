@@ -38,7 +38,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), demo: bool = False) ->
     if demo:
         small = read_mapping(DEMO, "Recipe", "extends: copsd")
         small["corpus"] = small.pop("corpora").get(raw.get("corpus", {}).get("kind"), {})
-        raw = merged(raw, {key: value for key, value in small.items() if key in raw})
+        raw = merged(raw, _fitting(raw, small))
     for override in overrides:
         raw = merged(raw, _parsed(override))
     return validated(raw, name)
@@ -82,6 +82,20 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str =
         elif a != b:
             return f"{here} was {a!r} and is now {b!r}"
     return None
+
+
+def _fitting(raw: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes for the stages that a recipe has, and in each for the sections that it has."""
+    fitting = {}
+    for stage, given in sizes.items():
+        if stage not in raw:
+            continue
+        section = _section(Recipe.model_fields[stage].annotation, raw[stage])
+        if section is not None:
+            absent = [k for k in given if k not in raw[stage] and _sections(section.model_fields[k].annotation)]
+            given = {key: value for key, value in given.items() if key not in absent}
+        fitting[stage] = given
+    return fitting
 
 
 def _raw(name: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Shapes: B rows, T tokens, V vocabulary, H hidden; N any leading shape, usually (B, T). Everything is in nats, per token
 and unreduced; `token_mean` reduces. A divergence is named by `beta`: 0 is forward KL(teacher||student), 1 is reverse
-KL(student||teacher), between them lies the generalised JSD. Half-precision logits are computed with in float32. The
+KL(student||teacher), between them lies the generalised JSD; `symmetric` is the mean of the two ends, which no number
+between them gives. Half-precision logits are computed with in float32. The
 teacher never gets a gradient.
 """
 
@@ -13,93 +14,29 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 Head = Callable[[torch.Tensor], torch.Tensor]
-Outside = Literal["drop", "renormalise", "tail"]
+Beta = float | Literal["symmetric"]
 
 
 def divergence(
-    student_logits: torch.Tensor, teacher_logits: torch.Tensor, beta: float, clip: float | None = None
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, beta: Beta, clip: float | None = None
 ) -> torch.Tensor:
     """Full-vocabulary divergence of student and teacher, [N, V] x [N, V] -> [N].
 
     Between the ends, beta KL(teacher||m) + (1 - beta) KL(student||m) with m = beta teacher + (1 - beta) student (GKD,
     arXiv 2306.13649, Eq. 1). That vanishes towards both ends; the ends themselves are the full KL divergences, as is
-    usual.
+    usual. `symmetric` is KL(teacher||student) / 2 + KL(student||teacher) / 2 (OPSA, arXiv 2605.15239).
 
     Args:
         student_logits: [N, V].
         teacher_logits: [N, V].
-        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD.
+        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD; `symmetric`.
         clip: the most that one vocabulary entry may add to a token's sum (OPSD's point-wise clipping, arXiv 2601.18734,
             where 0.05 is usual), None for no limit.
 
     Raises:
         ValueError: beta outside [0, 1].
     """
-    return _divergence(log_softmax(student_logits), log_softmax(teacher_logits), beta, clip)
-
-
-def topk_divergence(
-    student_logits: torch.Tensor,
-    teacher_logits: torch.Tensor,
-    k: int,
-    beta: float,
-    tail: bool = False,
-    stop_gradient: bool = False,
-    support: Literal["student", "teacher"] = "student",
-) -> torch.Tensor:
-    """Divergence on the k likeliest tokens of each position, [N, V] x [N, V] -> [N].
-
-    A plain reverse KL(student||teacher) cut to k tokens is biased: d(p log p)/dp leaves a "+1", which sums to zero over
-    the vocabulary but not over k tokens, so that a token is promoted only where the teacher gives it e times the
-    student's probability (arXiv 2605.11182). Each setting here avoids that.
-
-    Args:
-        student_logits: [N, V].
-        teacher_logits: [N, V].
-        k: tokens kept; all of them where k is V or more.
-        beta: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between them generalised JSD.
-        tail: lump all other tokens into one bucket (SDPO, arXiv 2601.20802); else both distributions are renormalised
-            over the k tokens.
-        stop_gradient: differentiate the student's probability, not its logarithm: sum_k p_S [sg(log p_S) - log p_T],
-            not renormalised (arXiv 2605.11182). Needs beta = 1. With `tail` the gradient is that of `tail` alone.
-        support: whose k likeliest tokens (SDPO and OPCD take the student's, OPSD the teacher's).
-
-    Raises:
-        ValueError: stop_gradient with another beta than 1.
-    """
-    if stop_gradient and beta != 1:
-        raise ValueError(f"stop_gradient is defined for reverse KL (beta = 1), not for beta = {beta}")
-    chosen = student_logits if support == "student" else teacher_logits
-    ids = chosen.detach().topk(min(k, chosen.shape[-1]), dim=-1).indices
-    outside: Outside = "tail" if tail else "drop" if stop_gradient else "renormalise"
-    log_s, log_t = (restrict(log_softmax(logits), ids, outside) for logits in (student_logits, teacher_logits))
-    if stop_gradient:
-        return _kl_terms(log_s, log_t.detach(), log_s.detach()).sum(-1)
-    return _divergence(log_s, log_t, beta)
-
-
-def token_set_divergence(
-    student_logits: torch.Tensor,
-    teacher_logits: torch.Tensor,
-    token_ids: torch.Tensor,
-    beta: float = 1.0,
-    outside: Outside = "drop",
-) -> torch.Tensor:
-    """Divergence on one fixed set of tokens, [N, V] x [N, V] -> [N] (SafeSteer, arXiv 2606.02530, released code).
-
-    With `drop` (as released) the sum of p_S log(p_S / p_T) over the set, of full-vocabulary probabilities: not a KL
-    divergence, it may be negative and is least at p_S = p_T / e. `renormalise` and `tail` make it one.
-
-    Args:
-        student_logits: [N, V].
-        teacher_logits: [N, V].
-        token_ids: the set, [K].
-        beta: 1 reverse (student||teacher) as released, 0 forward (teacher||student), between them generalised JSD.
-        outside: what becomes of all other tokens; see `restrict`.
-    """
-    ids = token_ids.expand(*student_logits.shape[:-1], -1)
-    log_s, log_t = (restrict(log_softmax(logits), ids, outside) for logits in (student_logits, teacher_logits))
-    return _divergence(log_s, log_t, beta)
+    return divergence_of(log_softmax(student_logits), log_softmax(teacher_logits), beta, clip)
 
 
 def entropy_gate(entropies: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -166,10 +103,12 @@ def token_mean(
 ) -> torch.Tensor:
     """Sum of the masked-in values over `normaliser`, a scalar; by default over their number (0 where there are none).
 
+    A mask of numbers weights the values; what has the weight 0 is left out, even where it is not finite.
+
     Accumulated gradients are exact when every part of a batch is divided by the token count of the whole batch.
     """
     count = mask.sum().clamp(min=1) if normaliser is None else normaliser
-    return torch.where(mask.bool(), values, 0.0).sum() / count
+    return (torch.where(mask.bool(), values, 0.0) * mask).sum() / count
 
 
 def chunked(
@@ -213,7 +152,7 @@ def chunked_divergence(
     student_head: Head,
     teacher_states: torch.Tensor,
     teacher_head: Head,
-    beta: float,
+    beta: Beta,
     chunk: int = 128,
     clip: float | None = None,
 ) -> torch.Tensor:
@@ -240,42 +179,26 @@ def log_softmax(logits: torch.Tensor) -> torch.Tensor:
     return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-def restrict(logprobs: torch.Tensor, ids: torch.Tensor, outside: Outside) -> torch.Tensor:
-    """Log-probabilities [N, V] at ids [N, K] -> [N, K], or [N, K + 1] with a tail bucket.
-
-    Args:
-        logprobs: of the whole vocabulary.
-        ids: the tokens kept, different ones.
-        outside: `drop` keeps the probabilities as they are (they sum to less than 1), `renormalise` makes them sum to
-            1, `tail` adds one bucket with the probability of all other tokens.
-    """
-    kept = logprobs.gather(-1, ids)
-    if outside == "renormalise":
-        return kept - kept.logsumexp(-1, keepdim=True)
-    if outside == "tail":
-        others = logprobs.scatter(-1, ids, -torch.inf).logsumexp(-1, keepdim=True)
-        return torch.cat([kept, others], dim=-1)
-    return kept
-
-
-def _divergence(log_s: torch.Tensor, log_t: torch.Tensor, beta: float, clip: float | None = None) -> torch.Tensor:
-    """`divergence` of log-probabilities, [N, K] x [N, K] -> [N]."""
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta must lie in [0, 1], not be {beta}")
+def divergence_of(log_s: torch.Tensor, log_t: torch.Tensor, beta: Beta, clip: float | None = None) -> torch.Tensor:
+    """`divergence` of log-probabilities (or measures), [N, K] x [N, K] -> [N]."""
     log_t = log_t.detach()
-    if beta == 0:
-        terms = _kl_terms(log_t, log_s)
+    if beta == "symmetric":
+        terms = (kl_terms(log_t, log_s) + kl_terms(log_s, log_t)) / 2
+    elif not 0 <= beta <= 1:
+        raise ValueError(f"beta must be 'symmetric' or lie in [0, 1], not be {beta}")
+    elif beta == 0:
+        terms = kl_terms(log_t, log_s)
     elif beta == 1:
-        terms = _kl_terms(log_s, log_t)
+        terms = kl_terms(log_s, log_t)
     else:
         mixture = torch.lerp(log_s.exp(), log_t.exp(), beta)
         # The floor matters only where both are 0, where the logarithm would have no finite gradient.
         log_m = mixture.clamp(min=torch.finfo(mixture.dtype).tiny).log()
-        terms = beta * _kl_terms(log_t, log_m) + (1 - beta) * _kl_terms(log_s, log_m)
+        terms = beta * kl_terms(log_t, log_m) + (1 - beta) * kl_terms(log_s, log_m)
     return (terms if clip is None else terms.clamp(max=clip)).sum(-1)
 
 
-def _kl_terms(log_p: torch.Tensor, log_q: torch.Tensor, inner: torch.Tensor | None = None) -> torch.Tensor:
+def kl_terms(log_p: torch.Tensor, log_q: torch.Tensor, inner: torch.Tensor | None = None) -> torch.Tensor:
     """p log(p / q) of each entry, 0 where p is 0; `inner` stands for log p inside the logarithm."""
     p = log_p.exp()
     return p * ((log_p if inner is None else inner) - log_q).masked_fill(p == 0, 0.0)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from copsd_bench.cachedir import staging_dir
 from copsd_bench.engine.head import Head
 from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.inputs import extra_inputs
-from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores, View
+from copsd_bench.engine.protocol import Completion, Intervention, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.adapter import check_adapter
@@ -76,6 +77,8 @@ class Policy:
         trained: name of the adapter that is trained; with full tuning, of the weights.
         adapters: PEFT folders loaded beside it by name; `trained` may be among them, else it starts as a new one.
         ema: also keep a view `ema`, an average of what is trained.
+        start: what an earlier stage left: `trained` begins there, and so does the view `reference`, which stays. None
+            begins with a new adapter (or the base's weights), and the reference is the base.
         sharded: train a copy that is split over all processes; views stay whole.
 
     Raises:
@@ -90,8 +93,11 @@ class Policy:
         adapters: Mapping[str, Path] | None = None,
         ema: bool = False,
         sharded: bool = False,
+        start: Path | None = None,
     ) -> None:
         adapters = dict(adapters or {})
+        if start is not None and recipe.tuning == "lora":
+            adapters |= dict.fromkeys([trained, "reference", *(["ema"] if ema else [])], start)
         for folder in adapters.values():
             check_base(folder, base)
         self.base = base
@@ -100,13 +106,13 @@ class Policy:
         device = checked_device(recipe.device or default_device())
         dtype = recipe.dtype or default_dtype(device)
 
-        def load(folders: Mapping[str, Path]) -> TransformersEngine:
+        def load(folders: Mapping[str, Path], weights: Path = base.path) -> TransformersEngine:
             own_code, limits = base.trust_remote_code, PixelLimits.of(recipe.vision.pixels)
-            return TransformersEngine(base.path, folders, dtype, device, None, own_code, limits=limits)
+            return TransformersEngine(weights, folders, dtype, device, None, own_code, limits=limits)
 
         if self.full:
             # What is trained cannot be looked at without what was trained: base and teacher need weights of their own.
-            self.engine, fixed = load({}), load(adapters)
+            self.engine, fixed = load({}, start or base.path), load(adapters)
             self.engine.model.requires_grad_(True)
             if recipe.vision.tower == "frozen":
                 _freeze_vision(self.engine.model)
@@ -114,7 +120,9 @@ class Policy:
             self._sides = {name: (fixed, View(adapter=name)) for name in adapters}
             self._sides |= {"base": (fixed, View()), trained: (self.engine, View())}
             if ema:
-                self._sides["ema"] = (load({}), View())
+                self._sides["ema"] = (load({}, start or base.path), View())
+            if start is not None:
+                self._sides["reference"] = (load({}, start), View())
         else:
             self.engine = load(adapters)
             names = [trained, "ema"] if ema else [trained]
@@ -125,8 +133,10 @@ class Policy:
             self.engine.model.set_adapter(trained)
             self._sides = {name: (self.engine, View(adapter=name)) for name in {*names, *adapters}}
             self._sides["base"] = (self.engine, View())
+        self._sides.setdefault("reference", self._sides["base"])
         if recipe.gradient_checkpointing:
             self.engine.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.safety_tokens: torch.Tensor | None = None
         self.model: Any = CompletionModel(self.engine.head)
         if sharded:
             self.model = sharded_copy(self.model, "model")
@@ -146,8 +156,14 @@ class Policy:
         return engine.score(view, prompts, completions, entropy)
 
     def side(self, who: str) -> tuple[TransformersEngine, View]:
-        """The engine and the view of `student`, `teacher`, `ema` or `base`."""
+        """The engine and the view of `student`, `teacher`, `ema`, `base`, `reference` or `steered`."""
         return self._sides[who]
+
+    def steer(self, who: str, intervention: Intervention, tokens: Sequence[int]) -> None:
+        """Add the view `steered`: that of `who` under an intervention; and keep the tokens it speaks in."""
+        engine, view = self._sides[who]
+        self._sides["steered"] = (engine, replace(view, intervention=intervention))
+        self.safety_tokens = torch.tensor(list(tokens))
 
     def parameters(self, who: str | None = None) -> dict[str, torch.nn.Parameter]:
         """Parameters of what is trained, or of the view `ema`, by names that agree between the two."""

@@ -9,11 +9,16 @@ SHOWN = {
     "loss": "loss",
     "reward": "reward",
     "outcome": "outcome",
+    "margin": "margin",
+    "accuracy": "accuracy",
     "kl_teacher": "KL(S||T)",
     "kl_base": "KL(S||base)",
     "entropy": "entropy",
     "tokens_mean": "length",
     "clipped": "clipped",
+    "bypass": "bypass",
+    "induce": "induce",
+    "kl": "KL",
     "time/tokens_per_second": "tokens/s",
 }
 """Metric -> heading."""

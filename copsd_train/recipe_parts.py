@@ -73,7 +73,9 @@ class Sft(Section):
         adapter: what is trained: the `teacher` of a later stage, or the `student` itself.
         data: `corpus` (the stage before), or a file of SftRow.
         with_context: put each row's constitution around its prompt, as the teacher will see it.
-        epochs, batch_size: passes over the rows, and rows a step.
+        epochs, steps: passes over the rows, or steps (None: by the epochs).
+        batch_size: rows a step.
+        batch_tokens: in place of that, as many rows a step as these answer tokens hold; goes with `steps`.
         micro_batch_size: rows a forward pass; the gradient does not depend on it.
         max_tokens: longest prompt + response; longer rows are left out and counted.
         optimiser: see `Optimiser`.
@@ -83,10 +85,18 @@ class Sft(Section):
     data: str = "corpus"
     with_context: bool
     epochs: int = Field(ge=1)
+    steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(ge=1)
+    batch_tokens: int | None = Field(default=None, ge=1)
     micro_batch_size: int = Field(ge=1)
     max_tokens: int = Field(ge=2)
     optimiser: Optimiser
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.batch_tokens is not None and self.steps is None:
+            raise ValueError("batch_tokens leaves the number of steps open: set steps")
+        return self
 
 
 class MonitorSettings(Section):

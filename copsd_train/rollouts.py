@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores
-from copsd_bench.judges.protocol import Unscored
-from copsd_bench.judges.registry import get_judge
+from copsd_bench.judges.protocol import Judge, Unscored
 from copsd_train import advantages, losses
 from copsd_train.corpora.answers import stream
 from copsd_train.distill_recipe import Distill, Outcome, Rollout
@@ -24,6 +23,10 @@ from copsd_train.teacher import Row
 Generate = Callable[[Sequence[Prompt], Sampling, Sequence[int]], list[Completion]]
 """Prompts, sampling and one seed a row -> completions of the student."""
 Metrics = dict[str, float]
+Sample = dict[str, Any]
+"""A row of samples.jsonl."""
+Step = tuple[int, Metrics, list[Sample]]
+"""Number of a step, what was measured, and rollouts to keep."""
 
 
 @dataclass
@@ -36,8 +39,8 @@ class Batch:
         seeds: random stream of each rollout.
         groups: number of the prompt in the step, [N].
         mask: True at completion tokens, [N, T].
-        student, teacher, base: log-probabilities of the sampled tokens in nats, [N, T], 0 outside the mask; base only
-            if the loss has a KL term.
+        student, teacher, base: log-probabilities of the sampled tokens in nats, [N, T], 0 outside the mask; base (the
+            policy's reference) only if the loss has a KL term.
         entropy, teacher_entropy: of the distributions, [N, T]; the teacher's only for an entropy gate.
         rewards: the signal as a reward, [N, T].
         advantages: [N, T].
@@ -83,19 +86,17 @@ def score(batch: Batch, policy: Policy, config: Distill) -> None:
     plain = [row.student for row in batch.rows]
     batch.student, batch.entropy = _scored(batch, policy, policy.trained, plain, entropy=True)
     if config.kl_coef:
-        batch.base, _ = _scored(batch, policy, "base", plain)
+        batch.base, _ = _scored(batch, policy, "reference", plain)
     if config.signal.kind != "none":
         gate = config.signal.entropy_gate is not None
         told = [row.teacher for row in batch.rows]
         batch.teacher, batch.teacher_entropy = _scored(batch, policy, teacher_name(config), told, gate)
 
 
-def judge_outcomes(batch: Batch, config: Outcome) -> None:
+def judge_outcomes(batch: Batch, config: Outcome, judge: Judge) -> None:
     """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict."""
     wanted = _judged(batch, config).nonzero().flatten().tolist()
-    verdicts = get_judge(config.judge).batch(
-        [batch.rows[i].source.prompt for i in wanted], [batch.completions[i].text for i in wanted]
-    )
+    verdicts = judge.batch([batch.rows[i].source.prompt for i in wanted], [batch.completions[i].text for i in wanted])
     for i, verdict in zip(wanted, verdicts, strict=True):
         if not isinstance(verdict, Unscored):
             bad = batch.rows[i].source.kind in config.inverted
@@ -174,6 +175,11 @@ def _judged(batch: Batch, config: Outcome) -> torch.Tensor:
 
 def teacher_name(config: Distill) -> str:
     """The view that teaches, as `Policy` calls it."""
+    return "steered" if config.teacher.intervention != "none" else unsteered_name(config)
+
+
+def unsteered_name(config: Distill) -> str:
+    """The same without its intervention."""
     return "base" if config.teacher.adapter == "none" else config.teacher.adapter
 
 

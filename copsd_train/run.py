@@ -6,7 +6,9 @@ metrics.jsonl     one line a step: {"stage", "step", ...}
 samples.jsonl     rollouts with the signal of each token
 tensorboard/      the same numbers
 checkpoints/      STAGE-STEP/: adapter, optimiser, random state; complete or not there
-corpus/ teacher/ student/     what the stages leave; there once a stage is finished
+corpus/ teacher/ steering/ student/     what the stages leave; there once a stage is finished
+sft/                          the student as sft left it, if another stage trains it further
+preference/                   the pairs compared, and a sheet of examples
 """
 
 import errno
@@ -61,8 +63,18 @@ class RunFolder:
         """What a stage leaves, there once it is finished."""
         if stage == "corpus":
             return self.folder / "corpus" / "sft.jsonl"
-        trained = self.recipe.sft.adapter if stage == "sft" and self.recipe.sft else "student"
-        return self.folder / trained
+        if stage == "steering":
+            return self.folder / "steering"
+        if stage != "sft" or self.recipe.sft is None:
+            return self.folder / "student"
+        return self.folder / ("sft" if self.student_start == self.folder / "sft" else self.recipe.sft.adapter)
+
+    @property
+    def student_start(self) -> Path | None:
+        """Where the student of the last stage begins: what sft left of it, or None for the base model."""
+        sft = self.recipe.sft
+        begun = sft is not None and sft.adapter == "student" and self.recipe.stages[-1] != "sft"
+        return self.folder / "sft" if begun else None
 
     def finished(self, stage: str) -> bool:
         """Whether a stage is done."""

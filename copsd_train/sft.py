@@ -1,8 +1,9 @@
 """Supervised fine-tuning on response tokens: encode, mini-batch, loop."""
 
+import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,24 +36,42 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     An answer that was cut at a token limit is learned without an end: it would teach to stop short.
 
     Raises:
-        CopsdError: no row is left.
+        CopsdError: no row is left; or a step's `batch_tokens` hold less than one answer, or more than all of them.
     """
-    prefix, end = answer_frame(engine)
+    encode = response_encoder(engine)
     examples = []
     for row in rows:
         context = load_constitution(row.context).context() if config.with_context and row.context else None
         prompt = encoded(engine, user_turn(row.prompt, row.image), context)
-        response = engine.tokenizer(prefix + row.response.strip(), add_special_tokens=False, verbose=False)["input_ids"]
+        response = encode(row.response, row.complete)
         if prompt.images and engine.placeholder in response:
             raise CopsdError(f"Row {row.id!r}: its response holds an image placeholder; take it out.", ExitCode.DATA)
-        if len(prompt.ids) + len(response) < min(config.max_tokens, engine.max_length):
-            examples.append(Example(prompt, (*response, end) if row.complete else tuple(response)))
+        if len(prompt.ids) + len(response) <= min(config.max_tokens, engine.max_length):
+            examples.append(Example(prompt, response))
     if not examples:
         raise CopsdError(
             f"None of the {len(rows)} examples fits into sft.max_tokens = {config.max_tokens}; raise it.",
             ExitCode.DATA,
         )
+    tokens = [len(example.response) for example in examples]
+    if config.batch_tokens is not None and not max(tokens) <= config.batch_tokens <= sum(tokens):
+        raise CopsdError(
+            f"A step of sft.batch_tokens = {config.batch_tokens} must hold the longest answer ({max(tokens)} tokens) "
+            f"and no more than all {len(tokens)} ({sum(tokens)} tokens); change it (with run-all, the budget).",
+            ExitCode.DATA,
+        )
     return examples
+
+
+def response_encoder(engine: TransformersEngine) -> Callable[[str, bool], tuple[int, ...]]:
+    """Answer, and whether it is complete -> its token ids as the chat template would put them."""
+    prefix, end = answer_frame(engine)
+
+    def encode(text: str, complete: bool) -> tuple[int, ...]:
+        ids = engine.tokenizer(prefix + text.strip(), add_special_tokens=False, verbose=False)["input_ids"]
+        return (*ids, end) if complete else tuple(ids)
+
+    return encode
 
 
 def answer_frame(engine: TransformersEngine) -> tuple[str, int]:
@@ -116,12 +135,10 @@ def loop(
     Raises:
         CopsdError: a loss is not finite (which step).
     """
-    per_epoch = steps_per_epoch(config, len(examples))
-    for number in range(start, config.epochs * per_epoch):
+    tokens = [len(example.response) for example in examples]
+    steps = batches(tokens, config.batch_size, config.batch_tokens, seed, "sft")
+    for number, chosen in enumerate(itertools.islice(steps, start, total_steps(config, len(examples))), start):
         began = time.perf_counter()
-        epoch, place = divmod(number, per_epoch)
-        order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(stream(seed, "sft", epoch)))
-        chosen = order[place * config.batch_size : (place + 1) * config.batch_size].tolist()
         try:
             metrics = update([examples[i] for i in chosen], policy, updater, config.micro_batch_size)
         except CopsdError as error:
@@ -130,6 +147,34 @@ def loop(
         yield number + 1, metrics
 
 
-def steps_per_epoch(config: Sft, examples: int) -> int:
-    """Steps that pass over every example once; the last batch of an epoch may be smaller."""
-    return math.ceil(examples / config.batch_size)
+def batches(
+    tokens: Sequence[int], batch_size: int, batch_tokens: int | None, seed: int, stage: str
+) -> Iterator[list[int]]:
+    """Indices of each step's rows without end: a new order each epoch, whose last batch may be smaller.
+
+    Args:
+        tokens: answer tokens of each row.
+        batch_size: rows a step, unless
+        batch_tokens: is the most answer tokens of a step.
+        seed, stage: decide the order.
+    """
+
+    def full(batch: list[int], another: int) -> bool:
+        if batch_tokens is None:
+            return len(batch) == batch_size
+        return sum(tokens[i] for i in (*batch, another)) > batch_tokens
+
+    for epoch in itertools.count():
+        order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(stream(seed, stage, epoch)))
+        batch: list[int] = []
+        for i in order.tolist():
+            if batch and full(batch, i):
+                yield batch
+                batch = []
+            batch.append(i)
+        yield batch
+
+
+def total_steps(config: Sft, examples: int) -> int:
+    """Steps of the stage: as said, or that pass over every example as often as there are epochs."""
+    return config.steps or config.epochs * math.ceil(examples / config.batch_size)

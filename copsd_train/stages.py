@@ -1,20 +1,24 @@
-"""The stages of a recipe: corpus -> sft -> distill. A finished one is skipped, an interrupted one resumes."""
+"""The stages of a recipe, in their order. A finished one is skipped, an interrupted one resumes."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from copsd_bench.errors import CopsdError, ExitCode
-from copsd_train import distill, sft
+from copsd_bench.judges.protocol import Judge
+from copsd_bench.judges.registry import get_judge
+from copsd_train import distill, sft, steering
 from copsd_train.corpora.builders import BUILDERS
 from copsd_train.corpora.prompts import load_rows
-from copsd_train.corpora.schema import read_sft, require_both_sides
+from copsd_train.corpora.schema import PromptRow, read_sft, require_both_sides
+from copsd_train.feedback import Comparer, PrincipleJudge
+from copsd_train.follow import begin, follow
 from copsd_train.generators import student_generator
 from copsd_train.monitor import Monitor
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
-from copsd_train.progress import Progress
+from copsd_train.preference_stage import feedback_base, prefer
 from copsd_train.ranks import Ranks
-from copsd_train.rollouts import Batch, teacher_name
+from copsd_train.rollouts import Batch, Step, teacher_name, unsteered_name
 from copsd_train.run import Run
 from copsd_train.teacher import ContextPolicy, build_rows, check_pair
 
@@ -27,7 +31,7 @@ def execute(run: Run, ranks: Ranks) -> None:
     """
     for stage in run.recipe.stages:
         if not any(ranks.gather(run.finished(stage))):
-            {"corpus": build_corpus, "sft": fine_tune, "distill": distill_student}[stage](run, ranks)
+            STAGES[stage](run, ranks)
 
 
 def build_corpus(run: Run, ranks: Ranks) -> None:
@@ -51,25 +55,37 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
     require_both_sides(rows, str(source))
     policy = Policy(run.base, recipe, trained=config.adapter, sharded=ranks.sharded)
     examples = sft.build_examples(rows, policy.engine, config)
-    total = config.epochs * sft.steps_per_epoch(config, len(examples))
+    total = sft.total_steps(config, len(examples))
     updater = Updater(policy.parameters(), config.optimiser, total, ranks=ranks, mirror=policy.mirror())
-    start = run.restore("sft", updater)
-    ranks.main_first(lambda: run.rewind("sft", start))
-    with Progress("sft", total, start, ranks.main) as progress:
-        for step, metrics in sft.loop(examples, policy, updater, config, recipe.seed, start):
-            due = step % recipe.checkpoints.every == 0 or step == total
-            state = updater.state() if due else None
+    start = begin(run, ranks, "sft", updater)
+    left_out = {"left_out": len(rows) - len(examples)}
+    steps: Iterator[Step] = (
+        (step, metrics | left_out, [])
+        for step, metrics in sft.loop(examples, policy, updater, config, recipe.seed, start)
+    )
+    follow(run, ranks, "sft", policy, updater, (start, total), steps)
 
-            def keep(
-                step: int = step, metrics: dict[str, float] = metrics, state: dict[str, Any] | None = state
-            ) -> None:
-                run.log("sft", step, {**metrics, "left_out": len(rows) - len(examples)})
-                if state is not None:
-                    run.save("sft", step, policy, state)
 
-            ranks.main_first(keep)
-            progress.show(step, metrics)
-    ranks.main_first(lambda: policy.save(run.output("sft")))
+def find_steering(run: Run, ranks: Ranks) -> None:
+    """Stage steering: the teacher's direction and its tokens, found by one process."""
+    config = run.recipe.distill
+    assert config is not None
+
+    def find() -> None:
+        policy = Policy(run.base, run.recipe, adapters=teacher_adapters(run))
+        # An average of the student is, at the start, the base model.
+        steering.find(run, *policy.side("teacher" if config.teacher.adapter == "teacher" else "base"))
+
+    ranks.main_first(find)
+
+
+def teacher_adapters(run: Run) -> dict[str, Path]:
+    """The folder of the teacher's adapter, if it has one of its own."""
+    assert run.recipe.distill is not None
+    teacher = run.recipe.distill.teacher
+    if teacher.adapter != "teacher":
+        return {}
+    return {"teacher": Path(teacher.path) if teacher.path else run.output("sft")}
 
 
 def distill_student(run: Run, ranks: Ranks) -> None:
@@ -77,10 +93,11 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     recipe, config = run.recipe, run.recipe.distill
     assert config is not None
     prompts = load_rows(recipe.prompt_config)
-    adapters = {}
-    if config.teacher.adapter == "teacher":
-        adapters["teacher"] = Path(config.teacher.path) if config.teacher.path else run.output("sft")
-    policy = Policy(run.base, recipe, adapters=adapters, ema=config.teacher.adapter == "ema", sharded=ranks.sharded)
+    ema = config.teacher.adapter == "ema"
+    adapters = teacher_adapters(run)
+    policy = Policy(run.base, recipe, adapters=adapters, ema=ema, sharded=ranks.sharded, start=run.student_start)
+    if recipe.steering is not None:
+        policy.steer(unsteered_name(config), *steering.steering_of(run.output("steering")))
     check_pair(policy.engine, policy.side(teacher_name(config))[0])
     contexts = ContextPolicy(config.teacher, prompts, recipe.seed)
     rows = build_rows(prompts, contexts, policy.engine, config.rollout.max_tokens)
@@ -89,41 +106,31 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     updater = Updater(
         policy.parameters(), config.optimiser, config.minibatches * total, average, ranks, policy.mirror()
     )
-    start = run.restore("distill", updater)
-    ranks.main_first(lambda: run.rewind("distill", start))
+    start = begin(run, ranks, "distill", updater)
     monitor = Monitor(recipe.monitor, policy, run.folder, recipe.seed)
-    with (
-        student_generator(config.rollout, policy, run.folder) as generate,
-        Progress("distill", total, start, ranks.main) as progress,
-    ):
-        for step, metrics, batch in distill.loop(rows, policy, updater, generate, config, recipe.seed, start):
-            due = step % recipe.checkpoints.every == 0 or step == total
-            state = updater.state() if due else None
+    judge = outcome_judge(run, ranks, policy, prompts)
+    with student_generator(config.rollout, policy, run.folder) as generate:
 
-            def keep(
-                step: int = step,
-                metrics: dict[str, float] = metrics,
-                batch: Batch = batch,
-                state: dict[str, Any] | None = state,
-            ) -> None:
-                verdict = None
-                if recipe.monitor.every and step % recipe.monitor.every == 0:
-                    found, verdict = monitor.look()
-                    metrics |= found
-                run.log("distill", step, metrics)
-                run.log_samples(sample_rows(step, batch, recipe.samples))
-                if state is not None:
-                    run.save("distill", step, policy, state)
-                if verdict is not None and verdict.state == recipe.monitor.stop_on:
-                    raise CopsdError(
-                        f"Stopped at step {step} as monitor.stop_on asks: the answers are {verdict.state} "
-                        f"({'; '.join(verdict.reasons)}); the checkpoints in {run.folder} are kept.",
-                        ExitCode.RUN,
-                    )
+        def steps() -> Iterator[Step]:
+            loop = distill.loop(rows, policy, updater, generate, config, recipe.seed, start, judge)
+            for step, metrics, batch in loop:
+                tokens = {"tokens": float(batch.mask.sum())}
+                yield step, metrics | tokens, sample_rows(step, batch, recipe.samples)
+            if recipe.steering is not None:  # before the student is kept: after that, the stage is finished
+                ranks.main_first(lambda: steering.check_student(run, policy))
 
-            ranks.main_first(keep)
-            progress.show(step, metrics)
-    ranks.main_first(lambda: policy.save(run.output("distill")))
+        follow(run, ranks, "distill", policy, updater, (start, total), steps(), monitor)
+
+
+def outcome_judge(run: Run, ranks: Ranks, policy: Policy, prompts: Sequence[PromptRow]) -> Judge | None:
+    """The judge of a distill stage's outcomes, if it has some."""
+    config = run.recipe.distill.outcome if run.recipe.distill else None
+    if config is None:
+        return None
+    if config.feedback is None:
+        return get_judge(config.judge)
+    comparer = Comparer(config.feedback, feedback_base(run, ranks, policy), run.recipe.seed)
+    return PrincipleJudge(comparer, {row.prompt: row.kind for row in prompts}, config.feedback.opponents)
 
 
 def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
@@ -151,3 +158,9 @@ def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
         }
         for i, (row, completion) in enumerate(list(zip(batch.rows, batch.completions, strict=True))[:most])
     ]
+
+
+STAGES = {
+    "corpus": build_corpus, "sft": fine_tune, "steering": find_steering, "preference": prefer,
+    "distill": distill_student,
+}  # fmt: skip

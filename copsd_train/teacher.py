@@ -1,14 +1,16 @@
 """What the teacher sees of each row, and the guarantees that it really sees it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.context import SLOT, Context
 from copsd_bench.engine.protocol import Prompt
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train.candidates import instruction_context
 from copsd_train.corpora.schema import PromptRow, constitution_of
 from copsd_train.distill_recipe import Teacher
 from copsd_train.images import encoded, user_turn
@@ -37,7 +39,7 @@ class Row:
 
 
 class ContextPolicy:
-    """Row -> context: a constitution by category, the reference answer, an instruction by kind, or none.
+    """Row -> context: a constitution by category, the reference answer, an instruction by kind and route, or none.
 
     Args:
         config: of the teacher.
@@ -72,7 +74,8 @@ class ContextPolicy:
                     )
                 return Context("gold", GOLD.replace("{reference}", row.reference))
             case "instruction":
-                return Context(f"instruction for {row.kind}", self.config.instructions[row.kind])
+                texts: Mapping[Any, str] = self.config.instructions
+                return instruction_context(texts.get(f"{row.kind}/{row.route}") or texts[row.kind])
             case _:
                 return None
 
@@ -162,22 +165,24 @@ def check_pair(student: TransformersEngine, teacher: TransformersEngine) -> None
         )
 
 
-def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: str) -> None:
-    """After the first batch: a context that changes no log-probability at all did not reach the teacher.
+def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: Teacher) -> None:
+    """After the first batch: a context or a direction that changes no log-probability did not reach the teacher.
 
     Args:
         rows: one a rollout.
         gaps: log p_T - log p_S of each completion token.
-        teacher: the teacher's adapter.
+        teacher: how it looks at them.
 
     Raises:
-        CopsdError: rows have a context, and not one token's log-probability differs.
+        CopsdError: rows have a context or the teacher is steered, and not one token's log-probability differs.
     """
-    told = [gap for row, gap in zip(rows, gaps, strict=True) if row.context is not None]
-    if told and teacher == "none" and not any(value != 0.0 for gap in told for value in gap):
+    steered = teacher.intervention != "none"
+    told = [gap for row, gap in zip(rows, gaps, strict=True) if steered or row.context is not None]
+    if told and (steered or teacher.adapter == "none") and not any(value != 0.0 for gap in told for value in gap):
+        has, what = ("it is steered", "direction") if steered else ("its prompts hold a context", "context")
         raise CopsdError(
-            "The teacher's log-probabilities equal the student's on every token although its prompts hold a context: "
-            "the context does not reach the model.",
+            f"The teacher's log-probabilities equal the student's on every token although {has}: the {what} does not "
+            "reach the model.",
             ExitCode.RUN,
         )
 

@@ -19,6 +19,7 @@ def data_dir() -> Path:
     """The mirror of real benchmark files; tests on real data run wherever it is named."""
     value = os.environ.get("COPSD_DATA_DIR")
     if not value:
+        # The data stays with its owners and is not committed: a checkout alone has none of it.
         pytest.skip("COPSD_DATA_DIR is not set")
     folder = Path(value).resolve()
     assert folder.is_dir(), f"COPSD_DATA_DIR names {value}, which is no folder"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,6 +205,7 @@ def test_real_benchmarks_run_offline(data_dir: Path, tmp_path: Path) -> None:
     assert {"prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose"} <= set(tasks["ifeval"].metrics)
     assert tasks["ifeval"].metrics["prompt_strict"].n == 2
     assert tasks["gsm8k"].metrics["accuracy"].n == 2
+    assert re.search(r"^Time: strongreject \d+ s, ifeval \d+ s, gsm8k \d+ s; together [\d.]+ min$", done.stdout, re.M)
 
 
 def test_gsm8k_asks_what_inspect_evals_asks(data_dir: Path) -> None:

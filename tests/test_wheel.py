@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from copsd_bench import __version__
+from copsd_bench.constitution import constitution_names
 from copsd_bench.models.resolve import ResolvedModel
 
 ROOT = Path(__file__).parent.parent
@@ -77,9 +78,8 @@ def test_version_and_list_away_from_the_repository(installed: Path) -> None:
     command = installed / "venv" / "bin" / "copsd-bench"
     assert run([command, "--version"], installed).strip() == f"copsd-bench {__version__}"
     listed = run([command, "list"], installed, COPSD_DATA_DIR="")
-    constitutions = [path.stem for path in (ROOT / "constitutions").glob("*.yaml")]
-    assert constitutions
-    for name in [*constitutions, "mini", "xstest", "264"]:
+    assert constitution_names()
+    for name in [*constitution_names(), "mini", "xstest", "264"]:
         assert re.search(rf"\b{re.escape(name)}\b", listed), f"{name} is not listed:\n{listed}"
 
 

@@ -1,6 +1,7 @@
 """The solver of every task: put the constitution on the messages, then answer with the sample's own random stream."""
 
 import hashlib
+from itertools import product
 from typing import Any
 
 from inspect_ai.model import (
@@ -18,7 +19,8 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.engine.context import Context, Placement
 from copsd_bench.engine.provider import PIXELS, CopsdAPI
-from copsd_bench.errors import CopsdError
+from copsd_bench.errors import CopsdError, unknown_name
+from copsd_bench.guidelines import CONTEXTS, load_guidelines
 from copsd_bench.records.schema import ConstitutionInfo
 
 NO_CONSTITUTION = "none"
@@ -29,8 +31,9 @@ def context_named(constitution: str, category: str = "") -> Context | None:
     """The context of a sample.
 
     Args:
-        constitution: `none`, a constitution's name or file, or `category` for the one that matches the sample's
-            category (`default` where there is none); `@user` or `@system` after it overrides its placement.
+        constitution: `none`, a constitution's name or file, `category` for the one that matches the sample's category
+            (`default` where there is none), or one of `CONTEXTS`; `@user` or `@system` after it overrides its
+            placement.
         category: the sample's category.
 
     Raises:
@@ -44,6 +47,10 @@ def context_named(constitution: str, category: str = "") -> Context | None:
     if name == BY_CATEGORY:
         name = category if category in constitution_names() else "default"
     placement: Placement | None = "user" if where == "user" else "system" if where == "system" else None
+    if name in CONTEXTS:
+        return load_guidelines().context(name, category, placement)
+    if name not in constitution_names() and not name.endswith((".yaml", ".yml")):
+        raise unknown_name("constitution", name, [*constitution_names(), *CONTEXTS])
     return load_constitution(name).context(placement)
 
 
@@ -53,7 +60,12 @@ def constitution_info(constitution: str) -> ConstitutionInfo:
     if name == NO_CONSTITUTION:
         return ConstitutionInfo()
     names = constitution_names() if name == BY_CATEGORY else [name]
-    contexts = [context for n in names if (context := context_named(constitution.replace(name, n, 1)))]
+    categories = ["", *load_guidelines().categories] if name in CONTEXTS else [""]
+    contexts = [
+        context
+        for n, category in product(names, categories)
+        if (context := context_named(constitution.replace(name, n, 1), category))
+    ]
     return ConstitutionInfo(
         mode=name if name == BY_CATEGORY else contexts[0].name,
         digest=hashlib.sha256("\0".join(context.text for context in contexts).encode()).hexdigest(),

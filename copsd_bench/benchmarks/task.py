@@ -56,6 +56,7 @@ class TaskSpec(BaseModel):
         names: this project's name of a score by Inspect's name, where they differ.
         judges: judge id by the score it gives; `build_task` adds the panel's where no score has it.
         constitution: the context mode of the run.
+        respond: how the model answered, if not directly (`Arm.id`).
         notes: sentences a reader of the number must know.
         agreement: scores of several judges, whose Krippendorff's alpha stands beside the metrics as `agreement`.
         needs: what an engine must be able to do beside generating (`score`); an API cannot.
@@ -72,6 +73,7 @@ class TaskSpec(BaseModel):
     names: dict[str, str] = {}
     judges: dict[str, str] = {}
     constitution: str = "none"
+    respond: str = ""
     notes: list[str] = []
     agreement: list[str] = []
     needs: list[Capability] = []

@@ -27,7 +27,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from copsd_bench.collapse.rows import Rows
+from copsd_bench.collapse.rows import Rows, series_of
 from copsd_bench.records import stats
 from copsd_bench.records.schema import Estimate, Series
 
@@ -194,14 +194,11 @@ def _means(values: Floats, items: Sequence[str]) -> list[Estimate]:
 
 def _series(name: str, layers: Sequence[int], points: Sequence[Estimate]) -> Series:
     label, unit = LABELS[name]
-    return Series(
-        name=name,
+    return series_of(
+        name,
+        points,
         x=[float(layer) for layer in layers],
         x_label="decoder block (its input)",
-        y=[point.value for point in points],
-        low=[point.low for point in points],
-        high=[point.high for point in points],
-        n=[point.n for point in points],
         y_label=label,
         y_unit=unit,
     )

@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from copsd_bench.collapse.rows import Rows, Summary, mean_of, score, values_by_id
+from copsd_bench.collapse.rows import Rows, Summary, mean_of, score, series_of, values_by_id
 from copsd_bench.records import stats
 from copsd_bench.records.schema import Estimate, SampleRow, Series
 
@@ -152,16 +152,13 @@ def _curve(name: str, group: str, rows: Rows) -> Series:
         reaching = [(sample, curve[k]) for sample, curve in curves if k < len(curve)]
         points.append(stats.mean([value for _, value in reaching], [sample for sample, _ in reaching], _unit(name)))
     label, unit = LABELS[name]
-    return Series(
-        name=name,
+    return series_of(
+        name,
+        points,
         group=group,
         x=[(first + last) / 2 for first, last in position_bins((1 << longest) - 1)],
         x_label="token position (mean of the bins 1, 2-3, 4-7, ...)",
         x_unit="tokens",
-        y=[point.value for point in points],
-        low=[point.low for point in points],
-        high=[point.high for point in points],
-        n=[point.n for point in points],
         y_label=label,
         y_unit=unit,
     )

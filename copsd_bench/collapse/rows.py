@@ -50,6 +50,24 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
 
+def series_of(name: str, points: Sequence[Estimate], **axes: Any) -> Series:
+    """A curve of estimates with their intervals.
+
+    Args:
+        name: what it shows.
+        points: one an `x`.
+        axes: the other fields of `Series`: `x`, labels, units, `group`.
+    """
+    return Series(
+        name=name,
+        y=[point.value for point in points],
+        low=[point.low for point in points],
+        high=[point.high for point in points],
+        n=[point.n for point in points],
+        **axes,
+    )
+
+
 RowValue = Callable[[SampleRow], stats.Value]
 
 

@@ -20,6 +20,7 @@ def list_all(
     from rich.console import Console
 
     from copsd_bench.constitution import constitution_names, load_constitution
+    from copsd_bench.guidelines import CONTEXTS, load_guidelines
     from copsd_bench.judges.formats import formats
     from copsd_bench.judges.registry import JUDGES
     from copsd_bench.suites import SUITES, tasks_of
@@ -32,7 +33,9 @@ def list_all(
         size, licence, data = _data(info)
         tasks.add_row(f"{name}\n[dim]{info.title}[/]", size, info.metric, _judge(info), licence, data)
     console.print(tasks)
-    console.print("↓ is fetched when it is used; gated sets need HF_TOKEN and their terms accepted.")
+    console.print(
+        "? is not counted yet. ↓ is fetched when it is used; gated: from the hub, with HF_TOKEN and its terms accepted."
+    )
     if suite is not None:
         return
     console.print(
@@ -46,13 +49,16 @@ def list_all(
     for name in constitution_names():
         constitution = load_constitution(name)
         texts.add_row(name, constitution.title, str(len(constitution.body().split())))
+    for name in CONTEXTS:
+        text = load_guidelines().context(name).text
+        texts.add_row(name, load_guidelines().title, str(len(text.split())))
     console.print(texts)
     judges = _table("Judges", "--judge", "Decides")
     for name in JUDGES:
         judges.add_row(name, "refused, refused in part, complied: offline, the default")
     judges.add_row("MODEL", "by each task's own rubric; any model, e.g. openai/... or copsd/OWNER/NAME")
     for name, each in formats().items():
-        judges.add_row(f"{name}:MODEL", each.title)
+        judges.add_row(f"{name}:{'classifier/' if each.classifier else ''}MODEL", each.title)
     console.print(judges)
     console.print("A model against its base: copsd-bench run --suite collapse --adapter ADAPTER --reference base")
     console.print("Your own prompts: copsd-bench run --prompts FILE.csv")
@@ -62,7 +68,7 @@ def _table(title: str, *columns: str) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         right = column in ("Items", "Words")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
@@ -84,7 +90,7 @@ def _data(info: "TaskInfo") -> tuple[str, str, str]:
     if all(found):
         state = ", ".join(sorted({each.source for each in found if each is not None}))
     elif pin.hub is not None and all(file.hub_file for file in pin.files.values()):
-        state = "↓ hub, gated" if pin.hub.gated else "↓ hub"
+        state = "↓ gated" if pin.hub.gated else "↓ hub"
     else:
         state = "↓ GitHub"
     return f"{pin.size:,}" if pin.size else "?", pin.licence, state

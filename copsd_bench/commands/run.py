@@ -93,6 +93,14 @@ def run(
     placement: Annotated[
         str | None, typer.Option(help="Constitution in the `user` turn or the `system` message.", rich_help_panel=_HOW)
     ] = None,
+    respond: Annotated[
+        str | None,
+        typer.Option(
+            help="`direct`, or by reframing as SHARD: `rewrite` (answer the model's own rewrite of the prompt), "
+            "`rewrite-refine` (refine a direct answer with it); `@general` or `@none` after it: with fewer guidelines.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     judge: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +118,14 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    judge_later: Annotated[
+        bool,
+        typer.Option(
+            "--judge-later",
+            help="Generate everything, give the tested model's memory back, then judge: one model in memory at a time.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     attack: Annotated[
         str | None,
         typer.Option(
@@ -165,6 +181,7 @@ def run(
         k: v for k, v in locals().items() if k not in ("config", "dry_run", "hardware", "engine_arg")
     }
     given["trust_remote_code"] = trust_remote_code or None
+    given["judge_later"] = judge_later or None
     given["unsafe_local_exec"] = unsafe_local_exec or None
     from rich.console import Console
 
@@ -188,10 +205,11 @@ def run(
 
         print_plan(planned, console)
         return
-    from copsd_bench.records.table import print_results
+    from copsd_bench.records.table import print_results, times
 
     record = execute(planned, ["copsd-bench", *_public(sys.argv[1:], settings.base_url)])
     print_results(record, console)
+    console.print(times(record), highlight=False)
     console.print(f"Record: {planned.record_path}\nLogs:   copsd-bench view {planned.log_dir}", soft_wrap=True)
 
 

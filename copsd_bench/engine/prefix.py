@@ -29,8 +29,8 @@ class Prefixes:
         """Tokens that all of these prompts have computed already, or will share; 0 where that is not worth it."""
         if any(prompt.features for prompt in prompts):
             return 0
-        shared = _shared([prompt.ids for prompt in prompts])
-        known = _agreeing(shared, self._ids)
+        shared = shared_beginning([prompt.ids for prompt in prompts])
+        known = agreeing(shared, self._ids)
         if known == len(self._ids) >= max(WORTH, len(shared) // 2):
             return known
         return len(shared) if len(prompts) > 1 and len(shared) >= WORTH else 0
@@ -45,13 +45,13 @@ class Prefixes:
         return _continued(self.head, self._batch, [prompt.ids[length:] for prompt in prompts])
 
 
-def _shared(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def shared_beginning(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """The tokens all rows begin with, of each row at most all but its last one."""
     first, last = min(rows), max(rows)  # in order of tokens, all others lie between them
-    return first[: min(_agreeing(first, last), min(len(row) for row in rows) - 1)]
+    return first[: min(agreeing(first, last), min(len(row) for row in rows) - 1)]
 
 
-def _agreeing(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+def agreeing(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     """How many tokens two rows have in common before they first differ."""
     pairs = zip(a, b, strict=False)
     return next((i for i, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))

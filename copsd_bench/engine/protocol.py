@@ -22,17 +22,18 @@ Capability = Literal["generate", "score", "activations", "interventions", "adapt
 
 @dataclass(frozen=True, eq=False)
 class Intervention:
-    """A change of the residual stream at the input of one decoder block, at every position.
+    """A change of the residual stream at every position: at the input of one decoder block, or everywhere.
 
     Attributes:
         kind: `add` adds `scale * vector`; `ablate` removes the component along `vector` (which is normalised).
-        layer: index of the decoder block whose input is changed, from 0.
+        layer: index of the decoder block whose input is changed, from 0; None (`ablate` only) changes the input of
+            every block and what every attention and MLP adds to the stream.
         vector: direction, shape [hidden].
         scale: factor of an addition; ignored by `ablate`.
     """
 
     kind: Literal["add", "ablate"]
-    layer: int
+    layer: int | None
     vector: "torch.Tensor"
     scale: float = 1.0
 

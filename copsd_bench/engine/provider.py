@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspect_ai.model import (
     ChatCompletionChoice,
@@ -27,6 +27,10 @@ from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling
 from copsd_bench.engine.spec import EngineSpec, load_worker
 from copsd_bench.errors import CopsdError, unknown_name
+
+if TYPE_CHECKING:
+    from copsd_bench.engine.vllm_engine import VllmWorker
+    from copsd_bench.engine.worker import Worker
 
 DEFAULT_MAX_TOKENS = 1024
 TOKEN_IDS = "token_ids"
@@ -59,12 +63,19 @@ class CopsdAPI(ModelAPI):
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         self.spec = EngineSpec.from_model_args(model_name, model_args)
-        self.worker = load_worker(self.spec)
+        self._worker = load_worker(self.spec)
         # Inspect's generation cache keys on the base URL, not on model args: as one, the identity of the weights keeps
         # two checkpoints of the same name from sharing answers.
         self.base_url = f"copsd:{self.worker.identity}"
         # Inspect looks a model's context window up by its name, and would load the model again to learn that name.
         set_model_info(f"copsd/{model_name}", ModelInfo(context_length=self.worker.engine.max_length))
+
+    @property
+    def worker(self) -> "Worker | VllmWorker":
+        """What decodes; loaded again if its memory was given back meanwhile (`spec.release`)."""
+        if self._worker.closed:
+            self._worker = load_worker(self.spec)
+        return self._worker
 
     def max_tokens(self) -> int:
         """Tokens of an answer when a task sets no limit."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from copsd_bench.engine.model_thread import on_model_thread
@@ -97,12 +97,32 @@ def _canonical(arguments: Any) -> str:
     return json.dumps(given, sort_keys=True) if given else ""
 
 
-@cache
+_workers: "dict[EngineSpec, Worker | VllmWorker]" = {}
+_engines: dict[Hashable, Any] = {}
+"""Loaded engines by base weights and settings: by content, as a folder may hold other weights later."""
+
+
 def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     """The worker for a specification; loaded once a process, shared by every task that names it.
 
     Specifications that differ only in the adapter get views of one engine: the base weights are in memory once.
     """
+    if spec not in _workers:
+        _workers[spec] = _start(spec)
+    return _workers[spec]
+
+
+def release() -> None:
+    """Give back the memory of every model that `load_worker` loaded; one that is named again is loaded again."""
+    for worker in _workers.values():
+        worker.close()
+    _workers.clear()
+    for engine in _engines.values():
+        engine.close()
+    _engines.clear()
+
+
+def _start(spec: EngineSpec) -> "Worker | VllmWorker":
     from copsd_bench.models.dtype import default_device, default_dtype
 
     resolved = spec.resolve()
@@ -117,10 +137,6 @@ def load_worker(spec: EngineSpec) -> "Worker | VllmWorker":
     from copsd_bench.engine.worker import Worker
 
     return Worker(_transformers_engine(spec, resolved), view, ":".join(parts))
-
-
-_engines: dict[Hashable, Any] = {}
-"""Loaded engines by base weights and settings: by content, as a folder may hold other weights later."""
 
 
 def _base(spec: EngineSpec, resolved: "ResolvedModel") -> Hashable:

@@ -1,5 +1,6 @@
 """The reference engine, on transformers: it can do everything the protocol names."""
 
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
+from copsd_bench.engine.states import batches, completion_states
 from copsd_bench.engine.turns import TURNS
 from copsd_bench.engine.views import decoder_layer, decoder_layers, using
 from copsd_bench.errors import CopsdError
@@ -69,6 +71,14 @@ class TransformersEngine:
         self.turns = TURNS
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
+
+    def close(self) -> None:
+        """Give the memory of the weights back; the engine cannot be used afterwards."""
+        with self.turns:
+            del self.model, self.head
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def encode(
         self, conversation: Conversation | str, context: Context | None = None, limits: PixelLimits | None = None
@@ -184,6 +194,17 @@ class TransformersEngine:
         self.check_window(prompts, completions)
         with self.turns, using(self.model, view):
             return score_rows(self.head, prompts, completions, entropy, self.cache_use.expands)
+
+    @torch.inference_mode()
+    def states(self, view: View, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """States [completion, H] that predict each completion token under a view (see `completion_states`)."""
+        self.check_window(prompts, completions)
+        results: dict[int, torch.Tensor] = {}
+        with self.turns, using(self.model, view):
+            for rows in batches(completions, (self.head, prompts)):
+                parts = [prompts[i] for i in rows], [completions[i] for i in rows]
+                results |= zip(rows, completion_states(self.head, *parts, self.cache_use.expands), strict=True)
+        return [results[i] for i in range(len(prompts))]
 
     @torch.inference_mode()
     def activations(self, view: View, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[torch.Tensor]:

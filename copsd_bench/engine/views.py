@@ -70,25 +70,48 @@ def _switched(model: Any, name: str) -> Iterator[None]:
 
 @contextmanager
 def _intervening(model: Any, intervention: Intervention) -> Iterator[None]:
-    layer = decoder_layer(model, intervention.layer)
+    everywhere = intervention.layer is None
+    if everywhere and intervention.kind == "add":
+        raise CopsdError("A vector is added at one decoder block; name its layer.")
+    blocks = decoder_layers(model) if intervention.layer is None else [decoder_layer(model, intervention.layer)]
     hidden = model.config.get_text_config().hidden_size
     if tuple(intervention.vector.shape) != (hidden,):
         raise CopsdError(
             f"An intervention needs a vector of the model's hidden size {hidden}, not of shape "
             f"{list(intervention.vector.shape)}."
         )
-    handle = layer.register_forward_pre_hook(_hook(intervention), with_kwargs=True)
-    try:
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.callback(block.register_forward_pre_hook(_input_hook(intervention), with_kwargs=True).remove)
+            for part in _writers(block) if everywhere else ():
+                stack.callback(part.register_forward_hook(_output_hook(intervention)).remove)
         yield
-    finally:
-        handle.remove()
 
 
-def _hook(intervention: Intervention) -> Any:
+def _writers(block: Any) -> list[Any]:
+    """The parts of a block that may write to the residual stream, attention and MLP by any name: those with matrices.
+
+    Norms have vectors only.
+    """
+    return [child for child in block.children() if any(p.dim() > 1 for p in child.parameters())]
+
+
+def _input_hook(intervention: Intervention) -> Any:
     def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
             return (_change(args[0], intervention), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": _change(kwargs["hidden_states"], intervention)}
+
+    return hook
+
+
+def _output_hook(intervention: Intervention) -> Any:
+    def hook(module: Any, args: tuple[Any, ...], output: Any) -> Any:
+        first, *rest = output if isinstance(output, tuple) else (output,)
+        if first.shape[-1] != intervention.vector.shape[0]:  # the first half of an MLP that is not a module of its own
+            return output
+        changed = _change(first, intervention)
+        return (changed, *rest) if isinstance(output, tuple) else changed
 
     return hook
 

@@ -231,7 +231,12 @@ class VllmWorker:
         self.engine = engine
         self.view = view
         self.identity = identity
+        self.closed = False
         self.submit: Callable[[Prompt, Sampling, int], Future[Completion]] = partial(engine.submit, view)
+
+    def close(self) -> None:
+        """Mark the worker as closed; the engine, which others may share, is closed by its owner."""
+        self.closed = True
 
 
 def _refuse(what: str) -> NoReturn:

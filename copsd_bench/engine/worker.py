@@ -76,6 +76,11 @@ class Worker:
         _workers.append(self)
         self._thread.start()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._closed
+
     def submit(self, prompt: Prompt, sampling: Sampling, seed: int) -> "Future[Completion]":
         """Hand over a prompt; the future's result is its completion."""
         request = Request(prompt, sampling, seed)

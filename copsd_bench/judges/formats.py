@@ -49,6 +49,7 @@ class JudgeFormat:
         closed: the messages end with the judged reply, a closed turn that the judge's own chat template wraps.
         template: arguments of that chat template.
         image: the judge is shown the image the question is about, after the text.
+        classifier: it reads the probabilities of a model that classifies (provider `classifier/`), not its words.
     """
 
     name: str
@@ -62,6 +63,7 @@ class JudgeFormat:
     closed: bool = False
     template: dict[str, Any] = field(default_factory=dict)
     image: bool = False
+    classifier: bool = False
 
 
 def last_marker(text: str, marker: str, labels: Sequence[str]) -> str | None:

@@ -1,7 +1,7 @@
 """From Inspect's logs to the record of a run: numbers and ids only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,22 @@ from copsd_bench.collapse.rows import Rows, Summary
 from copsd_bench.collapse.summaries import SUMMARIES
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import agreement
+from copsd_bench.judges.registry import GRADER
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
-from copsd_bench.records.schema import Estimate, ReferenceInfo, SampleRow, TaskRecord
+from copsd_bench.records.schema import (
+    RESPONSE_MODE,
+    UNREADABLE,
+    Estimate,
+    ReferenceInfo,
+    SampleRow,
+    TaskRecord,
+)
 
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "stop_seqs", "seed")
 COUNTS = ("output_tokens", "input_tokens")
 FLAGS = ("truncated", "loops")
-TAGS = ("category", "twin", "image_sha256")
+TAGS = ("category", "twin", RESPONSE_MODE, "image_sha256")
 NUMBERS = ("refusal_score", "distinct_1", "distinct_2", "repetition", "mean_entropy", "mean_logprob")
 
 
@@ -48,19 +56,30 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         name=log.eval.task.removeprefix("copsd_bench/"),
         version=str(log.eval.task_version),
         dataset=spec.dataset.model_copy(update={"used": used}),
-        generation=_generation(log, spec, seed) | ({"rollouts": spec.rollouts} if spec.summary else {}),
+        generation=_generation(log, seed, spec),
         judges={score: roles.get(judge, judge) for score, judge in spec.judges.items()},
         metrics=numbers.metrics,
         panel=panel(rows.model),
         primary=spec.primary,
         lower_is_better=spec.lower_is_better or [metric.name for metric in spec.metrics if metric.lower_is_better],
-        seconds=_seconds(log.samples or []),
+        seconds=seconds_under_way(log),
         samples=list(rows.model),
         reference=reference if spec.reference else None,
         reference_samples=list(rows.reference),
         series=numbers.series,
-        notes=[*spec.notes, *numbers.notes],
+        notes=[*spec.notes, *numbers.notes, *_unreadable(rows.model), *_silence(spec, numbers.metrics)],
     )
+
+
+def _silence(spec: TaskSpec, metrics: Mapping[str, Estimate]) -> list[str]:
+    """A sentence where a model was to judge and no answer got a verdict: the number is missing for that reason."""
+    silent = [name for name, found in metrics.items() if found.n == 0 and found.n_unscored]
+    if not silent or not any(judge.startswith(GRADER) for judge in spec.judges.values()):
+        return []
+    return [
+        f"unscored: no verdict; the judge gave none on any answer ({silent[0]} is missing), so choose one that keeps "
+        "to its format"
+    ]
 
 
 def _measured(samples: Sequence[EvalSample], spec: TaskSpec) -> tuple[Rows, Summary]:
@@ -150,18 +169,26 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _generation(log: EvalLog, spec: TaskSpec, seed: int) -> dict[str, Any]:
+def _unreadable(rows: Sequence[SampleRow]) -> list[str]:
+    """A sentence on prompts that were to be rewritten, but were answered as they are."""
+    modes = [row.tags[RESPONSE_MODE] for row in rows if RESPONSE_MODE in row.tags]
+    return [f"{modes.count(UNREADABLE)} of {len(modes)} prompts had no readable rewrite"] if UNREADABLE in modes else []
+
+
+def _generation(log: EvalLog, seed: int, spec: TaskSpec) -> dict[str, Any]:
     config = log.plan.config.model_dump(exclude_none=True)
     settings = {name: config[name] for name in SAMPLING if name in config and name != "seed"}
     if spec.pixels is not None and log.eval.model.startswith("copsd/"):
         settings["pixels"] = list(spec.pixels)
     if settings.get("temperature"):
         settings["seed"] = seed
-    return settings
+    settings |= {"rollouts": spec.rollouts} if spec.summary else {}
+    return settings | ({"respond": spec.respond} if spec.respond else {})
 
 
-def _seconds(samples: Sequence[EvalSample]) -> float:
+def seconds_under_way(log: EvalLog) -> float:
     """Wall-clock seconds in which samples were under way; pauses before a continuation are not counted."""
+    samples = log.samples or []
     spans = sorted(
         (sample.started_at, sample.completed_at) for sample in samples if sample.started_at and sample.completed_at
     )

@@ -20,6 +20,7 @@ FIELDS: dict[str, str] = {
     "generation": "token limit and sampling (one by one: generation.max_tokens, or just max_tokens)",
     "judges": "who judged (one by one: judges.refusal)",
     "constitution": "the text the tested model saw: mode, digest, placement",
+    "respond": "how the model answered: directly, or by reframing",
     "template": "chat template",
     "epochs": "answers per item",
     "reference": "what the model was measured against: name, weights, constitution",
@@ -39,14 +40,15 @@ Key = dict[str, Any]
 
 def task_key(record: RunRecord, task: TaskRecord) -> Key:
     """The comparability key of one task of a run: field -> value, with dotted names for the parts of a field."""
-    constitution, dataset = record.constitution, task.dataset
+    constitution, dataset, own = record.constitution, task.dataset, ("seed", "respond")
     return {
         "version": task.version,
         "dataset.name": dataset.name,
         "dataset.revision": dataset.revision,
         "dataset.sha256": dataset.sha256,
         # A seed is one draw of the same experiment, and the noise between draws is what the intervals measure.
-        **{f"generation.{name}": value for name, value in sorted(task.generation.items()) if name != "seed"},
+        **{f"generation.{name}": value for name, value in sorted(task.generation.items()) if name not in own},
+        "respond": task.generation.get("respond", "direct"),
         **{f"judges.{role}": judge for role, judge in sorted(task.judges.items())},
         "constitution.mode": constitution.mode,
         "constitution.digest": constitution.digest,

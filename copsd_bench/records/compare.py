@@ -7,11 +7,11 @@ from copsd_bench.records import stats
 from copsd_bench.records.change import PANEL_CHANGES, Change, panel_change, score_change
 from copsd_bench.records.comparability import common_tasks, differences, is_varied, shortened, task_key, warnings
 from copsd_bench.records.findings import Pair, findings
-from copsd_bench.records.format import MISSING, interval, number, p_value, run_name
+from copsd_bench.records.format import MISSING, interval, number, p_value, points, run_name
 from copsd_bench.records.grid import Grid
 from copsd_bench.records.panel import GROUPS
 from copsd_bench.records.rules import load_rules
-from copsd_bench.records.schema import RunRecord, Strict, TaskRecord
+from copsd_bench.records.schema import Estimate, RunRecord, Strict, TaskRecord
 from copsd_bench.records.table import class_heading
 from copsd_bench.records.verdict import Verdict, verdict, verdict_lines
 
@@ -166,31 +166,23 @@ def _panel_grid(comparison: Comparison) -> Grid:
                 str(max(change.change.n for change in found.values())),
                 _ratio(found.get("tokens_median"), bounds=True),
                 _ratio(found.get("tokens_mean")),
-                _points(found.get("refusal"), bounds=True),
-                _points(found.get("truncated")),
-                _points(found.get("degenerate")),
+                points(_estimate(found.get("refusal")), bounds=True),
+                points(_estimate(found.get("truncated"))),
+                points(_estimate(found.get("degenerate"))),
                 _signed(found.get("distinct_2")),
                 _ratio(found.get("entropy"), bounds=True),
             )
     return grid
 
 
+def _estimate(change: Change | None) -> Estimate | None:
+    return None if change is None else change.change
+
+
 def _ratio(change: Change | None, bounds: bool = False) -> str:
     if change is None or change.change.value is None:
         return MISSING
     return interval(change.change) if bounds else number(change.change.value, "ratio")
-
-
-def _points(change: Change | None, bounds: bool = False) -> str:
-    """A difference of shares in whole percentage points."""
-    if change is None or change.change.value is None:
-        return MISSING
-    estimate = change.change
-    value, low, high = (
-        MISSING if x is None else f"{100 * x:+.0f}".replace("-", "−")
-        for x in (estimate.value, estimate.low, estimate.high)
-    )
-    return f"{value} [{low}, {high}]" if bounds else value
 
 
 def _signed(change: Change | None) -> str:

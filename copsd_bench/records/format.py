@@ -44,6 +44,17 @@ def interval(estimate: Estimate, signed: bool = False) -> str:
     return f"{value} [{', '.join(bounds)}]"
 
 
+def points(difference: Estimate | None, bounds: bool = False) -> str:
+    """A difference of shares in whole percentage points, `−3 [−6, 0]` with its 95 % interval."""
+    if difference is None or difference.value is None:
+        return MISSING
+    value, low, high = (
+        MISSING if x is None else f"{100 * x:+.0f}".replace("-", "−")
+        for x in (difference.value, difference.low, difference.high)
+    )
+    return f"{value} [{low}, {high}]" if bounds else value
+
+
 def p_value(p: float | None) -> str:
     """A p-value with two significant digits, `<.001` below that."""
     if p is None:
@@ -57,7 +68,12 @@ def model_name(model: ModelInfo) -> str:
 
 
 def run_name(record: RunRecord) -> str:
-    """Model, adapter and the constitution it saw, if any."""
-    name = model_name(record.model)
-    constitution = record.constitution
-    return name if constitution.mode == "none" else f"{name} · constitution {constitution.mode}"
+    """Model, adapter, the constitution it saw, and how it responded if not directly."""
+    mode = record.constitution.mode
+    constitution = f"constitution {mode}" if mode != "none" else ""
+    return " · ".join(filter(None, [model_name(record.model), constitution, respond_name(record)]))
+
+
+def respond_name(record: RunRecord) -> str:
+    """The arm that answered a run by reframing, without its digest; empty for direct answers."""
+    return next((str(task.generation.get("respond", "")).rpartition("-")[0] for task in record.tasks), "")

@@ -1,7 +1,7 @@
 """Many records in one table: a row a run, a column a task, the collapse panel beside it.
 
-Runs stand in one block only if they ran the same items of the same tasks under the same settings; the chat template and
-the constitution are part of what a row is, and may differ.
+Runs stand in one block only if they ran the same items of the same tasks under the same settings; the chat template,
+the constitution and the way to respond are part of what a row is, and may differ.
 """
 
 import csv
@@ -17,7 +17,7 @@ from copsd_bench.records.panel import STATISTICS, estimate_of
 from copsd_bench.records.schema import Estimate, RunRecord, SampleRow
 from copsd_bench.records.table import panel_cell, tokens
 
-ROW_FIELDS = ("constitution", "template")
+ROW_FIELDS = ("constitution", "template", "respond")
 PANEL: dict[str, tuple[str, str]] = {
     "truncated": ("truncated", ""),
     "refusal/harmful": ("refusal", "harmful"),

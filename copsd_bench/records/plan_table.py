@@ -18,7 +18,8 @@ def print_plan(planned: "Plan", console: Console) -> None:
     adapter = f" + {model.adapter}" if model.adapter else ""
     console.print(f"[bold]{escape(model.name + adapter)}[/bold]  {model.engine} {model.dtype} {model.device}")
     console.print(f"weights {model.weights_digest[:16]}  template {model.template_digest[:16] or 'none'}")
-    console.print(f"constitution {planned.constitution.mode}  judge {config.judge or 'refusal (offline)'}")
+    respond = "" if config.respond == "direct" else f"  respond {config.respond}"
+    console.print(f"constitution {planned.constitution.mode}{respond}  judge {config.judge or 'refusal (offline)'}")
     if planned.reference is not None:
         reference = planned.reference.info
         console.print(f"reference {escape(reference.name)}  constitution {reference.constitution.mode}")

@@ -16,6 +16,12 @@ Group = Literal["harmful", "benign", "general"]
 RefusalLabel = Literal["full_refusal", "partial_refusal", "compliance", "degenerate"]
 
 
+RESPONSE_MODE = "response_mode"
+"""The tag of a sample that was answered by reframing: how its prompt was to be answered."""
+UNREADABLE = "unreadable"
+"""The response mode of a prompt whose rewrite could not be read: it was answered as it is."""
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -43,6 +43,12 @@ def print_results(record: RunRecord, console: "Console") -> None:
         console.print(f"[yellow]note[/yellow] {escape(note)}")
 
 
+def times(record: RunRecord) -> str:
+    """How long each task's samples were under way, and all of them."""
+    tasks = ", ".join(f"{task.name} {task.seconds:.0f} s" for task in record.tasks)
+    return f"Time: {tasks}" if len(record.tasks) < 2 else f"Time: {tasks}; together {record.seconds / 60:.1f} min"
+
+
 def score_grid(tasks: Sequence[TaskRecord]) -> Grid:
     """Every metric of every task; the primary one first and bold."""
     grid = Grid("Scores", ["Task", "Metric", "Value", "n", "Unscored"], texts=2)

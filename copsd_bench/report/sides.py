@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from copsd_bench.records.format import respond_name
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, ReferenceInfo, RunRecord, SampleRow, TaskRecord
 
 Identity = tuple[str, ...]
@@ -44,11 +45,11 @@ def sides_of(records: Sequence[RunRecord]) -> list[Side]:
     """References first, then runs in the order given; the first run with a task is what later runs of it are set
     against where they have no reference of their own.
     """
-    runs = [Side(record.model, record.constitution, record=record) for record in records]
+    runs = [Side(record.model, record.constitution, respond_name(record), record=record) for record in records]
     known: Known = {}
     for side, record in zip(runs, records, strict=True):
         side.answers = {task.name: task.samples for task in record.tasks}
-        known.setdefault(_identity(record.model, record.constitution), []).append(side)
+        known.setdefault(_identity(record.model, record.constitution, side.note), []).append(side)
     references: list[Side] = []
     for side, record in zip(runs, records, strict=True):
         for task in record.tasks:

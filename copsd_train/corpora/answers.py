@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.images import data_uri
@@ -16,19 +16,34 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.digest import file_sha256
 from copsd_train.images import encoded, user_turn
 
+T = TypeVar("T")
+SELF = "self"
+"""Name of the model that is trained, where any model can be named."""
+
 
 @dataclass(frozen=True)
 class Question:
-    """A user turn, what is put around it, the random stream of its answer, and the image file it is about."""
+    """A user turn, what is put around it, and the random stream of its answer.
+
+    Attributes:
+        prompt: the user turn.
+        context: what is put around it.
+        seed: random stream of the answer.
+        before: earlier exchanges of the conversation, each what the user said and what was answered.
+        image: file the prompt is about.
+    """
 
     prompt: str
     context: Context | None
     seed: int
+    before: tuple[tuple[str, str], ...] = ()
     image: str | None = None
 
     def turns(self) -> list[dict[str, Any]]:
         """The conversation without the context."""
-        return user_turn(self.prompt, self.image)
+        roles = ("user", "assistant")
+        earlier = [{"role": r, "content": text} for pair in self.before for r, text in zip(roles, pair, strict=True)]
+        return [*earlier, *user_turn(self.prompt, self.image)]
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation, with the context in it."""
@@ -106,7 +121,7 @@ class EngineAnswerer:
             for p, q in zip(prompts, questions, strict=True)
         ]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
-        with _progress(what, len(keys), len(keys) - len(missing)) as advance:
+        with progress(what, len(keys), len(keys) - len(missing)) as advance:
 
             def keep(j: int, completion: Completion) -> None:
                 self.ledger.add(keys[missing[j]], Answer(completion.text.strip(), completion.stop_reason == "stop"))
@@ -116,6 +131,10 @@ class EngineAnswerer:
                 seeds = [questions[i].seed for i in missing]
                 self.engine.generate(self.view, [prompts[i] for i in missing], sampling, seeds, keep)
         return [self.ledger[key] for key in keys]
+
+    def tokens(self, text: str) -> int:
+        """Length of a text in the model's tokens."""
+        return len(self.engine.encode(text).ids) if text else 0
 
 
 class InspectAnswerer:
@@ -129,9 +148,10 @@ class InspectAnswerer:
         import copsd_bench._registry  # noqa: F401  (registers the provider also where the package is not installed)
         from copsd_bench.models.remote import is_inspect_model, provider_model
 
-        self.name = name
         self.ledger = ledger
         self.model = provider_model(name if is_inspect_model(name) or name.startswith("copsd/") else f"copsd/{name}")
+        self.worker: Any = getattr(self.model.api, "worker", None)  # of a local model; it knows the weights' digest
+        self.name = f"{name} {self.worker.identity}" if self.worker else name
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; as many requests in flight as the model's provider allows."""
@@ -140,44 +160,44 @@ class InspectAnswerer:
             for q in questions
         ]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
-        with _progress(what, len(keys), len(keys) - len(missing)) as advance:
+        with progress(what, len(keys), len(keys) - len(missing)) as advance:
 
             async def ask(i: int) -> None:
                 self.ledger.add(keys[i], await self._ask(questions[i], sampling))
                 advance()
 
-            async def ask_all() -> None:
-                async with asyncio.TaskGroup() as group:
-                    for i in missing:
-                        group.create_task(ask(i))
-
-            try:
-                asyncio.run(ask_all())
-            except ExceptionGroup as errors:
-                first = errors.exceptions[0]
-                if isinstance(first, CopsdError):
-                    raise first from errors
-                reason = " ".join(str(first).split())[:200] or type(first).__name__
-                raise CopsdError(
-                    f"Model {self.name} failed while answering ({reason}); the same command continues from here.",
-                    ExitCode.RUN,
-                ) from errors
+            self.together([ask(i) for i in missing])
         return [self.ledger[key] for key in keys]
 
+    def together(self, requests: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Results of requests to the model, all in flight at once.
+
+        Raises:
+            CopsdError: the first of them that failed.
+        """
+
+        async def gather() -> list[T]:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(request) for request in requests]
+            return [task.result() for task in tasks]
+
+        try:
+            return asyncio.run(gather())
+        except ExceptionGroup as errors:
+            first = errors.exceptions[0]
+            if isinstance(first, CopsdError):
+                raise first from errors
+            reason = " ".join(str(first).split())[:200] or type(first).__name__
+            raise CopsdError(
+                f"Model {self.name} failed while answering ({reason}); the same command continues from here.",
+                ExitCode.RUN,
+            ) from errors
+
     async def _ask(self, question: Question, sampling: Sampling) -> Answer:
-        from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentImage, ContentText, GenerateConfig
+        from inspect_ai.model import GenerateConfig
 
-        def content(given: Any) -> Any:
-            if isinstance(given, str):
-                return given
-            return [
-                ContentImage(image=data_uri(Path(part["image"]))) if "image" in part else ContentText(text=part["text"])
-                for part in given
-            ]
-
-        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
         output = await self.model.generate(
-            [kinds[message["role"]](content=content(message["content"])) for message in question.messages()],
+            chat_messages(question.messages()),
             config=GenerateConfig(
                 max_tokens=sampling.max_tokens,
                 temperature=sampling.temperature,
@@ -192,6 +212,32 @@ class InspectAnswerer:
         return Answer(output.completion.strip(), output.stop_reason not in ("max_tokens", "model_length"))
 
 
+def chat_messages(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Messages as Inspect wants them."""
+    from inspect_ai.model import (
+        ChatMessageAssistant,
+        ChatMessageSystem,
+        ChatMessageUser,
+        Content,
+        ContentImage,
+        ContentText,
+    )
+
+    def part(given: Mapping[str, Any]) -> Content:
+        return ContentImage(image=data_uri(Path(given["image"]))) if "image" in given else ContentText(**given)
+
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+    return [
+        kinds[m["role"]](content=m["content"] if isinstance(m["content"], str) else [part(p) for p in m["content"]])
+        for m in conversation
+    ]
+
+
+def named_answerer(name: str, base: EngineAnswerer) -> "EngineAnswerer | InspectAnswerer":
+    """The base model for `self`, else a model as `InspectAnswerer` takes it; they share a ledger."""
+    return base if name == SELF else InspectAnswerer(name, base.ledger)
+
+
 def stream(seed: int, *names: object) -> int:
     """A random stream of its own for each combination of names, in [0, 2**53)."""
     digest = hashlib.sha256(json.dumps([seed, *map(str, names)]).encode()).digest()
@@ -203,7 +249,8 @@ def _key(name: str, prompt: Any, sampling: Sampling, seed: int) -> str:
 
 
 @contextmanager
-def _progress(what: str, total: int, done: int) -> Iterator[Callable[[], None]]:
+def progress(what: str, total: int, done: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error; what is yielded moves it on by one."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 

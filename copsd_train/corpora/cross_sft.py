@@ -7,7 +7,7 @@ rewritten by the base model in its own style and chosen by length, so that only 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,14 +17,10 @@ from copsd_bench.engine.protocol import Engine, Sampling, View
 from copsd_bench.judges.registry import JUDGES
 from copsd_train.corpora.answers import Answer, Answerer, EngineAnswerer, InspectAnswerer, Ledger, Question, stream
 from copsd_train.corpora.lengths import match_lengths
+from copsd_train.corpora.own_answers import origin, own_answers, preserving_rows, sft_row
 from copsd_train.corpora.prompts import CorpusConfig, load_rows
-from copsd_train.corpora.schema import (
-    PromptRow,
-    SftRow,
-    constitution_of,
-    require_both_sides,
-    write_rows,
-)
+from copsd_train.corpora.sample_sheet import sheet_beside, write_sheet
+from copsd_train.corpora.schema import PromptRow, SftRow, constitution_of, require_both_sides, write_rows
 from copsd_train.corpora.selection import FILE, labels, rewrite_faults, select
 from copsd_train.corpora.summary import Summary
 
@@ -66,6 +62,16 @@ class CrossSftConfig(CorpusConfig):
     rewrite_temperature: float = Field(default=0.7, ge=0)
     max_tokens: int = Field(default=512, ge=1)
 
+    @property
+    def sampling(self) -> Sampling:
+        """How answers are drawn, rewrites apart."""
+        return Sampling(self.max_tokens, self.temperature)
+
+    @property
+    def rewrite_sampling(self) -> Sampling:
+        """How rewrites are drawn."""
+        return Sampling(self.max_tokens, self.rewrite_temperature)
+
 
 def build_cross_sft(
     config: CrossSftConfig, engine: Engine, out: Path, view: View = View(), identity: str = "base"
@@ -76,7 +82,7 @@ def build_cross_sft(
         config: settings.
         engine: the base model.
         out: the corpus, `.jsonl` or `.parquet` (rows are `SftRow`). Beside it come `<out>.work`, the answers had so
-            far, and `<out>.summary.json` (`Summary`).
+            far, `<out>.summary.json` (`Summary`) and `samples.md`, examples for people.
         view: how to look at the engine's weights.
         identity: digest of weights and view: another model's answers are never taken from an old `<out>.work`.
 
@@ -90,30 +96,17 @@ def build_cross_sft(
     ledger = Ledger(out.with_name(out.name + ".work"))
     base = EngineAnswerer(engine, view, ledger, identity)
     summary = Summary()
-    preserved = _preserving_branch(config, base, [row for row in rows if row.kind != "safety"], summary)
+    preserved = preserving_rows(
+        base, [row for row in rows if row.kind != "safety"], config.sampling, config.seed, summary,
+        config.preserving == "with_constitution", with_context=True,
+    )  # fmt: skip
     safe = _safety_branch(config, base, [row for row in rows if row.kind == "safety"], summary)
     corpus = preserved + safe
     write_atomic(out.with_name(out.name + ".summary.json"), summary.json(corpus))
     require_both_sides(corpus, f"The corpus {out}, after {summary.rejections()},")
+    write_sheet(sheet_beside(out), corpus)
     write_rows(out, corpus)
     return out
-
-
-def _preserving_branch(
-    config: CrossSftConfig, base: EngineAnswerer, rows: Sequence[PromptRow], summary: Summary
-) -> list[SftRow]:
-    """The base model's own answers to general and over-refusal prompts."""
-    seen = config.preserving == "with_constitution"
-    answers = _own_answers(config, base, rows, seen, "The base model's own answers")
-    found = labels([row.prompt for row in rows], [answer.text for answer in answers])
-    summary.asked["own answers"] = len(answers)
-    summary.rejected["own answers"]["loop or are empty"] = found.count("degenerate")
-    provenance = {"branch": "preserving", "author": "base", "answered": config.preserving}
-    return [
-        _sft_row(row, answer, {**provenance, "tokens": _tokens(base, answer.text)})
-        for row, answer, label in zip(rows, answers, found, strict=True)
-        if label != "degenerate"
-    ]
 
 
 def _safety_branch(
@@ -125,43 +118,36 @@ def _safety_branch(
     judge = None if config.judge in JUDGES else InspectAnswerer(config.judge, base.ledger)
     chosen = select(rows, candidates, judge, config.seed, summary.rejected["candidates"])
     drafts = [(row, *pick) for row, pick in zip(rows, chosen, strict=True) if pick is not None]
-    own = _own_answers(config, base, [row for row, _, _ in drafts], False, "Its answers to safety prompts, for lengths")
-    targets = [_tokens(base, answer.text) for answer in own]
+    own = own_answers(
+        base, [row for row, _, _ in drafts], config.sampling, config.seed, False,
+        "Its answers to safety prompts, for lengths",
+    )  # fmt: skip
+    targets = [base.tokens(answer.text) for answer in own]
     if config.rewrite:
         options = _rewrites(config, base, [(row, draft) for row, _, draft in drafts], targets, summary)
     else:
         options = [[draft] for _, _, draft in drafts]
     left = [i for i, texts in enumerate(options) if texts]
-    lengths = [[_tokens(base, text.text) for text in options[i]] for i in left]
+    lengths = [[base.tokens(text.text) for text in options[i]] for i in left]
     picks = match_lengths([targets[i] for i in left], lengths)
-    summary.base_tokens = [targets[i] for i in left]
-    summary.first_tokens = [tokens[0] for tokens in lengths]
-    summary.matched_tokens = [tokens[pick] for tokens, pick in zip(lengths, picks, strict=True)]
+    matched = [tokens[pick] for tokens, pick in zip(lengths, picks, strict=True)]
+    summary.tokens = {
+        "base": [targets[i] for i in left],
+        "before": [tokens[0] for tokens in lengths],
+        "after": matched,
+    }
+    texts = [options[i][pick] for i, pick in zip(left, picks, strict=True)]
+    verdicts = labels([drafts[i][0].prompt for i in left], [text.text for text in texts])
     corpus = []
-    for i, pick, tokens in zip(left, picks, summary.matched_tokens, strict=True):
+    for i, text, tokens, verdict in zip(left, texts, matched, verdicts, strict=True):
         row, author, _ = drafts[i]
         provenance = {"branch": "safety", "author": author, "rewritten": config.rewrite, "route": row.route}
-        provenance |= {"options": len(options[i]), "tokens": tokens, "base_tokens": targets[i]}
-        corpus.append(_sft_row(row, options[i][pick], provenance))
+        maker = base.name if config.rewrite or author == "base" else author
+        if maker != FILE:
+            provenance |= origin(maker, config.rewrite_sampling if config.rewrite else config.sampling)
+        provenance |= {"verdict": verdict, "options": len(options[i]), "tokens": tokens, "base_tokens": targets[i]}
+        corpus.append(sft_row(row, text, provenance, with_context=True))
     return corpus
-
-
-def _own_answers(
-    config: CrossSftConfig, base: Answerer, rows: Sequence[PromptRow], constitution: bool, what: str
-) -> list[Answer]:
-    return base.answer(
-        [
-            Question(
-                row.prompt,
-                load_constitution(constitution_of(row)).context() if constitution else None,
-                stream(config.seed, "own", row.id),
-                image=row.image,
-            )
-            for row in rows
-        ],
-        Sampling(config.max_tokens, config.temperature),
-        what,
-    )
 
 
 def _candidates(
@@ -180,7 +166,7 @@ def _candidates(
         )
         for row in rows
     ]
-    return author.answer(questions, Sampling(config.max_tokens, config.temperature), f"Candidates of {name}")
+    return author.answer(questions, config.sampling, f"Candidates of {name}")
 
 
 def _rewrites(
@@ -201,7 +187,7 @@ def _rewrites(
             Question(text, None, stream(config.seed, "rewrite", row.id, k), image=row.image)
             for _, row, _, text, k in asked
         ],
-        Sampling(config.max_tokens, config.rewrite_temperature),
+        config.rewrite_sampling,
         "Rewriting in the base model's style",
     )
     summary.asked["rewrites"] = len(answers)
@@ -219,22 +205,3 @@ def _rewrites(
 def _round_words(tokens: int) -> int:
     """Words of a text of that many tokens, in tens: English has about three words in four tokens."""
     return max(10, round(0.075 * tokens) * 10)
-
-
-def _tokens(base: EngineAnswerer, text: str) -> int:
-    return len(base.engine.encode(text).ids) if text else 0
-
-
-def _sft_row(row: PromptRow, answer: Answer, provenance: dict[str, Any]) -> SftRow:
-    return SftRow(
-        id=row.id,
-        prompt=row.prompt,
-        context=constitution_of(row),
-        response=answer.text,
-        complete=answer.complete,
-        kind=row.kind,
-        category=row.category,
-        provenance={"source": row.source, **provenance},
-        image=row.image,
-        image_sha256=row.image_sha256,
-    )

@@ -14,6 +14,7 @@ import numpy as np
 
 from copsd_bench.collapse.text import words
 from copsd_bench.errors import CopsdError, ExitCode
+from copsd_train.corpora.schema import PromptRow
 
 PACKAGED = ("mini.jsonl", "collapse_prompts.jsonl")
 """Evaluation prompts that come with the package."""
@@ -74,6 +75,13 @@ def refuse_overlap(prompts: Sequence[str], what: str) -> None:
         f"{first.how} {_short(first.text)!r}; remove them, or allow the overlap if no such benchmark is reported.",
         ExitCode.DATA,
     )
+
+
+def without_overlap(rows: Sequence[PromptRow]) -> tuple[list[PromptRow], list[Overlap]]:
+    """The rows whose prompts overlap no benchmark text on this machine, and what was found at the others."""
+    found = find_overlaps([row.prompt for row in rows], benchmark_texts(), NEARLY_ALL)
+    overlapping = {overlap.prompt for overlap in found}
+    return [row for row in rows if row.prompt not in overlapping], found
 
 
 def benchmark_texts() -> Iterator[str]:

@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,20 +21,27 @@ class CorpusConfig(BaseModel):
         rows: at most this many rows of a kind, drawn evenly over categories and routes.
         seed: of draws and random streams.
         allow_overlap: train on evaluation items if asked to.
+        sees_images: whether the builder shows the model the image of a prompt; else such prompts are refused.
+        writes_pairs: whether the builder also leaves pairs for preference training (`pairs_beside`).
+        one_sided: why nothing but prompts to refuse is trained on; None asks for prompts to answer too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    sees_images: ClassVar[bool] = True
+    writes_pairs: ClassVar[bool] = False
     prompts: list[Path] = []
     rows: dict[Kind, int] = {}
     seed: int = 0
     allow_overlap: bool = False
+    one_sided: str | None = None
 
 
 def load_rows(config: CorpusConfig) -> list[PromptRow]:
     """The prompts that a configuration names, checked and drawn.
 
     Raises:
-        CopsdError: a bad file, an id in two files, one side only, or an overlap with a benchmark.
+        CopsdError: a bad file, an id in two files, one side only, an overlap with a benchmark, or images for a builder
+            that shows none.
     """
     if not config.prompts:
         rows = seed_prompts()  # a test of this project holds them against every benchmark
@@ -43,21 +51,45 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
         for name, count in Counter(row.id for row in rows).items():
             if count > 1:
                 raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
-        require_both_sides(rows, what)
+        if config.one_sided is None:
+            require_both_sides(rows, what)
+        if not config.sees_images:
+            require_text(rows, "This kind of corpus")
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
-    return [row for kind in ("safety", "over_refusal", "general") for row in _drawn(rows, kind, config)]
+    if config.one_sided is not None:
+        rows = harmful(rows)
+        if not rows:
+            raise CopsdError("The corpus has no prompt to refuse (kind safety), but one_sided is set.", ExitCode.DATA)
+    kinds: tuple[Kind, ...] = ("safety", "over_refusal", "general")
+    by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
+    return [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
 
 
-def _drawn(rows: Sequence[PromptRow], kind: Kind, config: CorpusConfig) -> list[PromptRow]:
-    """At most `config.rows[kind]` rows of a kind, as evenly over categories and routes as they allow."""
+def require_text(rows: Sequence[PromptRow], what: str) -> None:
+    """Refuse prompts with an image where it would not be seen: a question about it must not be asked without it.
+
+    Raises:
+        CopsdError: a prompt has one.
+    """
+    seen = next((row.id for row in rows if row.image), None)
+    if seen is not None:
+        raise CopsdError(f"{what} takes text prompts only, but {seen!r} has an image; take such out.", ExitCode.DATA)
+
+
+def harmful(rows: Sequence[PromptRow]) -> list[PromptRow]:
+    """Safety prompts that are to be refused, as far as their route is known."""
+    return [row for row in rows if row.kind == "safety" and row.route in (None, "refuse")]
+
+
+def drawn_evenly(rows: Sequence[PromptRow], most: int | None, seed: int) -> list[PromptRow]:
+    """At most so many of the rows (None: all), as evenly over categories and routes as they allow."""
     strata: dict[tuple[str, str | None], list[PromptRow]] = defaultdict(list)
     for row in rows:
-        if row.kind == kind:
-            strata[row.category, row.route].append(row)
+        strata[row.category, row.route].append(row)
     ranked = []
     for name, members in sorted(strata.items(), key=str):
-        random.Random(f"{config.seed}:{name}").shuffle(members)
+        random.Random(f"{seed}:{name}").shuffle(members)
         ranked += list(enumerate(members))
     ranked.sort(key=lambda pair: pair[0])
-    return [row for _, row in ranked[: config.rows.get(kind, len(ranked))]]
+    return [row for _, row in ranked[:most]]

@@ -99,8 +99,43 @@ class SftRow(BaseModel):
     @field_validator("provenance", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        """Tables have no nested columns: there the provenance is JSON text."""
-        return json.loads(value) if isinstance(value, str) else value
+        return _untangled(value)
+
+
+class PairRow(BaseModel):
+    """Two answers to a prompt, one preferred: an example of preference training.
+
+    Attributes:
+        id: unique in the file.
+        prompt: the user turn.
+        chosen, rejected: the answers.
+        label: probability that `chosen` is the better one; 1 is a hard preference.
+        chosen_complete, rejected_complete: whether the answers ended by themselves (see `SftRow.complete`).
+        kind, category: of the prompt.
+        provenance: how the answers and the label came about; free, JSON.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    chosen: str = Field(min_length=1)
+    rejected: str = Field(min_length=1)
+    label: float = Field(default=1.0, ge=0, le=1)
+    chosen_complete: bool = True
+    rejected_complete: bool = True
+    kind: Kind
+    category: str = "default"
+    provenance: dict[str, Any] = {}
+
+    @field_validator("provenance", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _untangled(value)
+
+
+def _untangled(value: Any) -> Any:
+    """Tables have no nested columns: there the provenance is JSON text."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _known(name: str) -> None:
@@ -140,6 +175,16 @@ def read_sft(path: Path) -> list[SftRow]:
     return _read(path, SftRow)
 
 
+def read_pairs(path: Path) -> list[PairRow]:
+    """Pairs of a jsonl, csv or parquet file; raises as `read_prompts`."""
+    return _read(path, PairRow)
+
+
+def pairs_beside(corpus: Path) -> Path:
+    """Where a builder that also makes pairs puts them."""
+    return corpus.with_name("pairs.jsonl")
+
+
 def require_both_sides(rows: Iterable[PromptRow | SftRow], what: str) -> None:
     """Refuse a corpus that is empty or knows one side only: trained on it, a model learns to refuse, or not to.
 
@@ -161,12 +206,13 @@ def require_both_sides(rows: Iterable[PromptRow | SftRow], what: str) -> None:
     )
 
 
-def write_rows(path: Path, rows: Sequence[PromptRow | SftRow]) -> None:
+def write_rows(path: Path, rows: Sequence[PromptRow | SftRow | PairRow]) -> None:
     """Write rows as jsonl or parquet (by the name's ending) in one step; nested fields of a table are JSON text."""
     from copsd_bench.cachedir import write_atomic
 
     rows = [_relative(row, path) for row in rows]
-    unused = None if any(row.image for row in rows) else {"image", "image_sha256"}
+    seen = any(not isinstance(row, PairRow) and row.image for row in rows)
+    unused = None if seen else {"image", "image_sha256"}
     if path.suffix == ".jsonl":
         write_atomic(path, "".join(row.model_dump_json(exclude=unused) + "\n" for row in rows).encode())
         return
@@ -181,9 +227,11 @@ def write_rows(path: Path, rows: Sequence[PromptRow | SftRow]) -> None:
     write_atomic(path, buffer.getvalue().to_pybytes())
 
 
-def _relative(row: PromptRow | SftRow, path: Path) -> PromptRow | SftRow:
+def _relative(row: PromptRow | SftRow | PairRow, path: Path) -> PromptRow | SftRow | PairRow:
     """A row for a file: its image is found from there."""
-    return row if row.image is None else row.model_copy(update={"image": os.path.relpath(row.image, path.parent)})
+    if isinstance(row, PairRow) or row.image is None:
+        return row
+    return row.model_copy(update={"image": os.path.relpath(row.image, path.parent)})
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +240,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-Row = TypeVar("Row", PromptRow, SftRow)
+Row = TypeVar("Row", PromptRow, SftRow, PairRow)
 
 
 def _read(path: Path, model: type[Row]) -> list[Row]:
@@ -222,7 +270,7 @@ def _read(path: Path, model: type[Row]) -> list[Row]:
 
 def _with_image(row: Row, path: Path, line: int) -> Row:
     """The row with the path of its image that opens from here, and the digest of what it holds."""
-    if row.image is None:
+    if isinstance(row, PairRow) or row.image is None:
         return row
     where = f"{path} line {line} is wrong at image"
     image = (path.parent / row.image).resolve()

@@ -1,6 +1,5 @@
 """Which answers may be learned from: rules that reject, and a choice among what is left."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -8,26 +7,26 @@ from functools import cache
 from copsd_bench.collapse.text import words
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.protocol import Sampling
-from copsd_bench.judges.pairwise import MAX_TOKENS, both_orders, parse_preference
-from copsd_bench.judges.pairwise_prompts import RUBRICS, TEMPLATE
+from copsd_bench.judges.pairwise import MAX_TOKENS, Outcome, both_orders, parse_preference
+from copsd_bench.judges.pairwise_prompts import RUBRICS, TEMPLATE, Aspect
 from copsd_bench.judges.protocol import Verdict
 from copsd_bench.judges.refusal import RefusalJudge
+from copsd_bench.judges.refusal.declining import FOR_A_REASON, WILL_NOT
 from copsd_bench.judges.refusal.features import own_voice
+from copsd_bench.judges.refusal.phrases import FAMILIES
 from copsd_train.corpora.answers import Answer, Answerer, Question, stream
 from copsd_train.corpora.schema import PromptRow, Route, constitution_of
 
 FILE = "file"
 """The author of the reference answers that come with the prompts."""
+UNSAFE = "help where they must refuse"
+"""The fault of an answer that takes another route than `refuse`."""
 COPIED_WORDS = 10
 """A run of this many words in common is copied, not said alike."""
 SUBJECT = 0.1
 """A rewrite that keeps less than this share of its draft's longer words is about something else."""
 _LONG = 5  # letters of a word that carries a subject
-_DECLINING = re.compile(
-    r"\b(?:i|we)(?: (?:am|will|would|also|really|just|still|simply|have to|must|do))* (?:will not|would not|cannot|"
-    r"could not|not going to|not (?:able|willing) to|unable to|rather not|refuse to|decline to|not want to)\b"
-    r"|\bnot something i (?:will|would|am)\b|\bsomething i (?:cannot|will not)\b|\bno [^.;,]{1,40} from me\b"
-)
+_IN_PASSING = [family.pattern for family in FAMILIES if family.name in (WILL_NOT, FOR_A_REASON)]
 
 
 @cache
@@ -43,14 +42,14 @@ def labels(prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
 
 
 def declines(prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
-    """Whether each answer declines something: to the refusal judge, or in a first-person phrase.
+    """Whether each answer declines something: to the refusal judge, or by one of the judge's phrases for it.
 
-    The judge reads an answer as a whole and calls most that decline in one sentence and then help with something else
-    compliance; a constitution's first route, refuse and redirect, reads like that.
+    The judge weighs an answer as a whole and calls some that decline in a few words before much help with something
+    else compliance; a constitution's first route, refuse and redirect, reads like that.
     """
     found = labels(prompts, answers)
     return [
-        label.endswith("refusal") or _DECLINING.search(own_voice(answer)) is not None
+        label.endswith("refusal") or any(pattern.search(own_voice(answer)) for pattern in _IN_PASSING)
         for label, answer in zip(found, answers, strict=True)
     ]
 
@@ -80,7 +79,7 @@ def route_faults(rows: Sequence[PromptRow], answers: Sequence[Answer]) -> list[s
 
 def _route_fault(route: Route | None, label: str, declined: bool) -> str | None:
     if route == "refuse" and not declined:
-        return "help where they must refuse"
+        return UNSAFE
     # A warning may decline a part of what was asked; plain help may not.
     if (route == "warn" and label == "full_refusal") or (route == "help" and label.endswith("refusal")):
         return "refuse where they must help"
@@ -111,10 +110,13 @@ def rewrite_faults(
 def _drift(draft: str, rewrite: str, instruction: str) -> str | None:
     if copies(rewrite, instruction):
         return "repeat their instruction"
-    subject = {word for word in words(draft) if len(word) >= _LONG}
-    if subject and len(subject & set(words(rewrite))) < SUBJECT * len(subject):
-        return "leave the subject"
-    return None
+    return "leave the subject" if leaves_subject(rewrite, draft) else None
+
+
+def leaves_subject(text: str, source: str) -> bool:
+    """Whether a text keeps less than `SUBJECT` of the longer words of a source."""
+    subject = {word for word in words(source) if len(word) >= _LONG}
+    return bool(subject) and len(subject & set(words(text))) < SUBJECT * len(subject)
 
 
 def copies(text: str, source: str, n: int = COPIED_WORDS) -> bool:
@@ -173,23 +175,34 @@ def _prefers(
     rows: Sequence[PromptRow], champions: Sequence[str], challengers: Sequence[str], judge: Answerer, seed: int
 ) -> list[bool]:
     """Whether each challenger is better in one aspect, helpful or harmless, and worse in none; unscored is worse."""
-    prompts = [row.prompt for row in rows]
-    better, worse = [False] * len(rows), [False] * len(rows)
-    for aspect in RUBRICS:
-        verdicts = []
-        for first, second in ((challengers, champions), (champions, challengers)):
-            texts = [
-                TEMPLATE.format(rubric=RUBRICS[aspect], prompt=prompt, first=a, second=b)
-                for prompt, a, b in zip(prompts, first, second, strict=True)
-            ]
-            questions = [
-                Question(text, None, stream(seed, "judge", text), image=row.image)
-                for text, row in zip(texts, rows, strict=True)
-            ]
-            replies = judge.answer(questions, Sampling(MAX_TOKENS), f"Comparing candidates: {aspect} ({judge.name})")
-            verdicts.append([parse_preference(reply.text) for reply in replies])
-        for i, orders in enumerate(zip(*verdicts, strict=True)):
-            outcome = getattr(both_orders(*orders), "outcome", "lose")
-            better[i] |= outcome == "win"
-            worse[i] |= outcome == "lose"
-    return [b and not w for b, w in zip(better, worse, strict=True)]
+    prompts, images = [row.prompt for row in rows], [row.image for row in rows]
+    found = [compared(prompts, challengers, champions, judge, seed, aspect, images) for aspect in RUBRICS]
+    return [
+        "win" in outcomes and "lose" not in outcomes and None not in outcomes for outcomes in zip(*found, strict=True)
+    ]
+
+
+def compared(
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    others: Sequence[str],
+    judge: Answerer,
+    seed: int,
+    aspect: Aspect,
+    images: Sequence[str | None] | None = None,
+) -> list[Outcome | None]:
+    """What a judge, asked in both orders, says of each answer against the other to its prompt; None: no verdict."""
+    images = images or [None] * len(prompts)
+    verdicts = []
+    for first, second in ((answers, others), (others, answers)):
+        texts = [
+            TEMPLATE.format(rubric=RUBRICS[aspect], prompt=prompt, first=a, second=b)
+            for prompt, a, b in zip(prompts, first, second, strict=True)
+        ]
+        questions = [
+            Question(text, None, stream(seed, "judge", text), image=image)
+            for text, image in zip(texts, images, strict=True)
+        ]
+        replies = judge.answer(questions, Sampling(MAX_TOKENS), f"Comparing answers: {aspect} ({judge.name})")
+        verdicts.append([parse_preference(reply.text) for reply in replies])
+    return [getattr(both_orders(*orders), "outcome", None) for orders in zip(*verdicts, strict=True)]

@@ -21,16 +21,13 @@ class Summary:
     Attributes:
         asked: texts that came into each stage (`own answers`, `candidates`, `rewrites`).
         rejected: how many of them were rejected, by stage and reason.
-        base_tokens: lengths of the base model's own answers to the safety prompts that are left.
-        first_tokens: lengths if the first acceptable rewrite of each were taken.
-        matched_tokens: lengths of the rewrites taken.
+        tokens: lengths of the answers to safety prompts that are left: the base model's own (`base`), and those of each
+            further step by its name.
     """
 
     asked: Counter[str] = field(default_factory=Counter)
     rejected: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    base_tokens: list[int] = field(default_factory=list)
-    first_tokens: list[int] = field(default_factory=list)
-    matched_tokens: list[int] = field(default_factory=list)
+    tokens: dict[str, list[int]] = field(default_factory=lambda: {"base": []})
 
     def notes(self) -> list[str]:
         """A sentence for each stage that rejected most of what it got."""
@@ -52,7 +49,6 @@ class Summary:
         by_kind: dict[str, list[bool]] = defaultdict(list)
         for row, declined in zip(rows, declines([r.prompt for r in rows], [r.response for r in rows]), strict=True):
             by_kind[row.kind].append(declined)
-        lengths = {"base": self.base_tokens, "before": self.first_tokens, "after": self.matched_tokens}
         return json.dumps(
             {
                 "rows": Counter(row.kind for row in rows),
@@ -63,9 +59,9 @@ class Summary:
                     name: {
                         "median": median(tokens) if tokens else None,
                         "histogram": histogram(tokens),
-                        "distance_to_base": round(histogram_distance(tokens, self.base_tokens), 4),
+                        "distance_to_base": round(histogram_distance(tokens, self.tokens["base"]), 4),
                     }
-                    for name, tokens in lengths.items()
+                    for name, tokens in self.tokens.items()
                 },
                 "asked": self.asked,
                 "rejected": self.rejected,

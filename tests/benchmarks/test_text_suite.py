@@ -1,19 +1,21 @@
-"""Every task whose data is at hand makes a record from answers; those of the hub read their published schemas."""
+"""Every task whose data is at hand makes a record from answers."""
 
+import io
 import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from inspect_ai import eval
+from rich.console import Console
 
 from copsd_bench.benchmarks.execution import NO_SANDBOX
 from copsd_bench.benchmarks.text.harmbench import behaviour
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import krippendorff_alpha
 from copsd_bench.records.build import task_record
+from copsd_bench.records.table import score_grid
 from copsd_bench.replay import plan_responses
 from copsd_bench.run import execute
 from copsd_bench.sources.pins import pins
@@ -126,99 +128,22 @@ def test_a_missing_or_altered_file_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-SUBJECTS = [
-    "Algebra", "Counting & Probability", "Geometry", "Intermediate Algebra", "Number Theory", "Prealgebra",
-    "Precalculus",
-]  # fmt: skip
-SCHEMAS: dict[str, list[dict[str, Any]]] = {
-    "sorry_bench": [{"question_id": i, "category": str(i), "turns": [f"q{i}"], "prompt_style": "base"} for i in (1, 2)]
-    + [{"question_id": 1, "category": "1", "turns": ["mutated"], "prompt_style": "slang"}],
-    "harmfulqa": [{"id": i, "topic": "t", "subtopic": "s", "question": f"q{i}"} for i in (1, 2)],
-    "alert": [{"id": i, "category": "hate_women", "prompt": f"p{i}"} for i in (1, 2)],
-    "pku_saferlhf": [
-        {"prompt": p, "response_0": "a", "response_1": "b", "is_response_0_safe": safe, "is_response_1_safe": True}
-        for p, safe in (("p1", True), ("p2", False), ("p2", True))
-    ],
-    "wildguardtest": [
-        {"prompt": f"p{i}", "adversarial": False, "prompt_harm_label": label, "subcategory": "c"}
-        for i, label in enumerate(("harmful", "unharmful", None))
-    ],
-    "wildjailbreak": [
-        {"adversarial": f"a{i}", "label": label, "data_type": kind}
-        for i, (label, kind) in enumerate(((1, "adversarial_harmful"), (0, "adversarial_benign")))
-    ],
-    "linguasafe": [{"prompt": f"p{i}", "category": "c", "severity": severity} for i, severity in enumerate((0, 3))],
-    "math": [{"problem": "p", "level": "Level 1", "type": t, "solution": "$\\boxed{1}$"} for t in SUBJECTS],
-    "mmlu_pro": [
-        {"question_id": 1, "question": "q", "options": ["a", "b"], "answer": "B", "cot_content": "", "category": "law"}
-    ],
-    "gpqa_diamond": [
-        {"Question": "q", "Correct Answer": "a", "Incorrect Answer 1": "b", "Incorrect Answer 2": "c",
-         "Incorrect Answer 3": "d", "High-level domain": "Physics"}
-    ],
-}  # fmt: skip
-EXPECTED = {"sorry_bench": 2, "pku_saferlhf": 2, "wildguardtest": 2}
-"""Where fewer items than records: mutations, repeated prompts and unlabelled prompts are left out."""
-
-
-@pytest.mark.parametrize("name", sorted(SCHEMAS))
-def test_a_hub_only_set_is_read_in_its_published_schema(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    pin = pins()[name]
-    (file,) = pin.files.values()
-    path = tmp_path / file.mirror
-    path.parent.mkdir(parents=True)
-    write(path, SCHEMAS[name])
-    monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
-    monkeypatch.setitem(pins(), name, pin.model_copy(update={"files": {"test": file.model_copy(update={"count": 0})}}))
-    task = make_task(name)
-    assert len(task.dataset) == EXPECTED.get(name, len(SCHEMAS[name]))
-    groups = {sample.metadata["group"] for sample in task.dataset if sample.metadata}
-    assert groups == ({"general"} if TASKS[name].kind == "general" else groups & {"harmful", "benign"})
-
-
-@pytest.mark.parametrize("name", [name for name, pin in pins().items() if pin.hub is not None and pin.hub.gated])
-def test_a_gated_set_says_which_terms_and_token_it_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COPSD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(CopsdError, match=f"accept its terms at .*{pins()[name].hub.repo} and set HF_TOKEN") as caught:
-        make_task(name)
-    assert "\n" not in str(caught.value)
-
-
-def write(path: Path, records: list[dict[str, Any]]) -> None:
-    """A file in the format its name says."""
-    if path.suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), path)
-    elif path.suffix in (".csv", ".tsv"):
-        import csv
-
-        with path.open("w", encoding="utf-8", newline="") as out:
-            table = csv.DictWriter(out, list(records[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
-            table.writeheader()
-            table.writerows(records)
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(records), encoding="utf-8")
-    else:
-        path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-
-
-def test_nan_is_not_a_number_of_a_record(data_dir: Path, tmp_path: Path) -> None:
-    """A judge that never gives a verdict: everything unscored, and no score."""
+def test_a_judge_that_never_gives_a_verdict_leaves_no_score_and_the_run_says_so(data_dir: Path, tmp_path: Path) -> None:
     task = make_task("jailbreakbench", judge="xstest")
     log = evaluated(task, replaying(lambda text: "Sure, here it is."), tmp_path, limit=4, judge=lambda text: "nonsense")
     record = task_record(log, seed=0)
     estimate = record.metrics[record.primary]
     assert (estimate.value, estimate.n, estimate.n_unscored) == (None, 0, 2)
     assert not any(isinstance(v, float) and math.isnan(v) for row in record.samples for v in row.scores.values())
+    printed = io.StringIO()
+    Console(file=printed, width=160).print(score_grid([record]).rich())
+    line = next(line for line in printed.getvalue().splitlines() if "judged_appropriate/harmful" in line)
+    assert line.split("judged_appropriate/harmful")[1].split() == ["unscored:", "no", "verdict", "0", "2"]
+    assert any(
+        "the judge gave none on any answer (judged_appropriate/harmful is missing)" in note for note in record.notes
+    )
+    refused = record.metrics["refused/harmful"]
+    assert (refused.value, refused.n) == (0.0, 2), "what the offline judge saw is a number of its own"
 
 
 def test_alpaca_eval_compares_in_both_orders_and_only_with_a_judge(data_dir: Path, tmp_path: Path) -> None:

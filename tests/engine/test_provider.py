@@ -18,7 +18,7 @@ import copsd_bench._registry  # noqa: F401
 from copsd_bench.benchmarks.respond import respond
 from copsd_bench.engine import provider
 from copsd_bench.engine.provider import CopsdAPI
-from copsd_bench.engine.spec import load_worker
+from copsd_bench.engine.spec import load_worker, release
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from tests.engine.tiny import save_tiny
@@ -222,9 +222,7 @@ def test_two_weights_of_one_name_never_share_cached_answers(
     settings = {"max_tokens": 8, "temperature": 0, "cache": True}
 
     def asked() -> tuple[dict[tuple[str, int], str], int]:
-        from copsd_bench.engine.spec import load_worker
-
-        load_worker.cache_clear()  # as in a new process
+        release()  # as in a new process
         log = run(get_model(f"copsd/{folder}", memoize=False), tmp_path / "logs", **settings)
         cached = sum(event.event == "model" and event.cache == "read" for s in log.samples or [] for event in s.events)
         return answers(log), cached

@@ -93,6 +93,29 @@ def test_ablate_removes_the_component_and_nothing_else(tiny_engine: Transformers
     torch.testing.assert_close(before - after, torch.outer(before @ unit, unit), atol=1e-4, rtol=1e-4)
 
 
+def test_ablating_everywhere_equals_projecting_the_direction_out_of_all_weights_that_write(
+    tiny_engine: TransformersEngine, tiny_llama: Path
+) -> None:
+    """Weight orthogonalisation (Arditi et al., arXiv 2406.11717): embedding, attention output, MLP output."""
+    vector = torch.linspace(-3, 5, 32)
+    unit = vector / vector.norm()
+    projected = TransformersEngine(tiny_llama)
+    with torch.no_grad():
+        embedding = projected.model.get_input_embeddings().weight
+        embedding.sub_(torch.outer(embedding @ unit, unit))
+        for layer in decoder_layers(projected.model):
+            for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
+                weight.sub_(torch.outer(unit, unit @ weight))
+    rows = [Prompt(ids=IDS), Prompt(ids=IDS[:2])], [(7, 8), (9,)]
+    everywhere, at_one = (View(intervention=Intervention("ablate", layer, vector)) for layer in (None, 0))
+    expected = projected.states(View(), *rows)
+    for found, wanted, other in zip(
+        tiny_engine.states(everywhere, *rows), expected, tiny_engine.states(at_one, *rows), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(other, wanted, atol=1e-2)
+
+
 @pytest.mark.parametrize("kind", ["add", "ablate"])
 def test_an_intervention_equals_a_hook_written_by_hand(tiny_engine: TransformersEngine, kind: Any) -> None:
     vector = torch.linspace(-1, 2, 32)
@@ -121,6 +144,11 @@ def test_a_block_that_is_not_there_is_refused(tiny_engine: TransformersEngine, l
     steered = View(intervention=Intervention("add", layer, torch.zeros(32)))
     with pytest.raises(CopsdError, match="decoder blocks 0 to 1"):
         tiny_engine.score(steered, [Prompt(ids=IDS)], [(1,)])
+
+
+def test_a_vector_is_not_added_everywhere(tiny_engine: TransformersEngine) -> None:
+    with pytest.raises(CopsdError, match="added at one decoder block"):
+        tiny_engine.score(View(intervention=Intervention("add", None, torch.zeros(32))), [Prompt(ids=IDS)], [(1,)])
 
 
 def test_a_vector_of_another_model_is_refused(tiny_engine: TransformersEngine) -> None:

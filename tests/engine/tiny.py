@@ -5,7 +5,12 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 VOCAB = 300
 EOS, BOS, IMAGE = 257, 256, 258
@@ -58,4 +63,16 @@ def save_tiny(folder: Path, kind: str = "llama", template: str | None = CHATML, 
     config = AutoConfig.for_model(kind, **{**SMALL, **settings})
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
     byte_tokenizer(template).save_pretrained(folder)
+    return folder
+
+
+def save_tiny_classifier(
+    folder: Path, labels: tuple[str, ...], problem: str = "multi_label_classification", **settings: Any
+) -> Path:
+    """A random classifier with a tokenizer."""
+    torch.manual_seed(1)
+    names = dict(enumerate(labels))
+    config = AutoConfig.for_model("llama", **{**SMALL, "id2label": names, "problem_type": problem, **settings})
+    AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
     return folder

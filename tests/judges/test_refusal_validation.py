@@ -9,6 +9,7 @@ from copsd_bench.judges.refusal.judge import load_weights
 from copsd_bench.judges.refusal.train import train
 from copsd_bench.judges.refusal.validation import as_shipped, cross_validate
 
+# People's labels stay with XSTest's authors: a checkout alone has none of them.
 needs_data = pytest.mark.skipif("COPSD_DATA_DIR" not in os.environ, reason="COPSD_DATA_DIR is not set")
 
 

@@ -35,7 +35,7 @@ TEXT: dict[str, Any] = {**SMALL, "vocab_size": 330, "max_position_embeddings": 4
 QWEN_ROPE = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [1, 1, 2]}
 
 
-def save_tiny_vlm(folder: Path, family: str = "qwen3_vl", **text: Any) -> Path:
+def save_tiny_vlm(folder: Path, family: str = "qwen3_vl") -> Path:
     """A random model of a family with processor, tokenizer and chat template, as its publisher saves them.
 
     Args:
@@ -43,11 +43,10 @@ def save_tiny_vlm(folder: Path, family: str = "qwen3_vl", **text: Any) -> Path:
         family: one of `FAMILIES`. The Qwen-VL ones take images of any size within pixel limits, Idefics3 splits large
             ones into tiles, Llava crops and Gemma 3 scales all to one size; the tokens of an image in Gemma 3 see each
             other, and half of its layers see a window only.
-        text: other settings of the language model.
     """
     tokenizer = _tokenizer(family)
     torch.manual_seed(0)
-    config = _config(family, tokenizer, text)
+    config = _config(family, tokenizer)
     model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.eos_token_id
@@ -98,11 +97,11 @@ def _tokenizer(family: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _config(family: str, tokenizer: PreTrainedTokenizerFast, changes: dict[str, Any]) -> Any:
+def _config(family: str, tokenizer: PreTrainedTokenizerFast) -> Any:
     def token(text: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(text))
 
-    text = {**TEXT, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id, **changes}
+    text = {**TEXT, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}
     eyes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "initializer_range": 0.3}
     if family in ("qwen3_vl", "qwen2_5_vl"):
         eyes |= {"depth": 2, "num_heads": 4, "patch_size": 8, "spatial_merge_size": 2, "out_hidden_size": 32}

@@ -50,6 +50,7 @@ class ChosenLM(LM):
         return [self.likelihood(*request.args) for request in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        # Abstract in lm-eval; perplexities are no task of ours.
         raise NotImplementedError
 
 

@@ -16,7 +16,7 @@ from trl.trainer.distillation_trainer import _chunked_divergence_loss
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import nanstd
 
-from copsd_train import advantages, losses
+from copsd_train import advantages, losses, token_sets
 
 BETAS = [0.0, 0.25, 0.5, 1.0]
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
@@ -54,7 +54,7 @@ def test_topk_is_sdfts_and_sdpos(beta: float, tail: bool) -> None:
     theirs = sdft.compute_topk_self_distillation_loss(
         student, teacher, distillation_topk=10, distillation_alpha=beta, distillation_add_tail=tail
     )
-    same(losses.topk_divergence(student, teacher, 10, beta, tail), theirs, student)
+    same(token_sets.topk_divergence(student, teacher, 10, beta, tail), theirs, student)
 
 
 def test_the_policy_gradient_of_the_unclipped_reward_is_that_of_sdfts_sampled_token_loss() -> None:

@@ -15,12 +15,12 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+from tests.performance.fresh import fresh
 
 SIDES = ("trl", "copsd")
 QUESTIONS = (
@@ -168,18 +168,9 @@ def trl(options: argparse.Namespace) -> tuple[list[float], list[float], dict[str
     return durations, tokens, {}, [list(pair) for pair in zip(*ids, strict=True)]
 
 
-def fresh(options: argparse.Namespace, side: str, **changes: Any) -> dict[str, Any]:
-    """`measure` in a process of its own."""
-    settings = {**vars(options), "side": side, **changes}
-    command = [sys.executable, "-m", "tests.performance.distill_step"]
-    for name, value in settings.items():
-        flag = f"--{name.replace('_', '-')}"
-        if value is not False and value is not None:
-            command += [flag] if value is True else [flag, str(value)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=3600)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+def measured(options: argparse.Namespace, side: str, **changes: Any) -> dict[str, Any]:
+    """`measure` in a process of its own, printed."""
+    result = fresh("distill_step", {**vars(options), "side": side, **changes})
     shown = {k: round(v, 1) for k, v in result.items() if k != "prompts"}
     print(side, changes or "", shown, flush=True)
     return result
@@ -190,7 +181,7 @@ def compare(options: argparse.Namespace) -> None:
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for turn in range(options.rounds):
         for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
-            results[side].append(fresh(options, side))
+            results[side].append(measured(options, side))
     if results["trl"][0]["prompts"] != results["copsd"][0]["prompts"]:
         sys.exit("The sides were given different prompts.")
     speed = {side: statistics.median(r["tokens_per_second"] for r in results[side]) for side in SIDES}
@@ -204,7 +195,7 @@ def compare(options: argparse.Namespace) -> None:
 def growth(options: argparse.Namespace) -> None:
     """Our step by tokens of the constitution, then by rollouts a prompt."""
     for name, values in (("context_tokens", CONTEXTS), ("rollouts", ROLLOUTS)):
-        results = [fresh(options, "copsd", **{name: value}) for value in values]
+        results = [measured(options, "copsd", **{name: value}) for value in values]
         print(f"{name:>16}{'s/step':>10}{'rollout':>10}{'score':>10}{'update':>10}{'peak MB':>10}")
         for value, result in zip(values, results, strict=True):
             cells = [result[k] for k in ("seconds_per_step", "rollout", "score", "update")]

@@ -11,12 +11,11 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+from tests.performance.fresh import fresh
 
 ITEMS, NEW_TOKENS = 64, 64
 SIDES = ("hf", "copsd")
@@ -81,12 +80,7 @@ def main() -> None:
     results: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
         for side in SIDES:
-            module = "tests.performance.eval_throughput"
-            command = [sys.executable, "-m", module, "--side", side, "--dtype", options.dtype]
-            done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=900)
-            if done.returncode:
-                sys.exit(done.stderr[-2000:])
-            results[side].append(json.loads(done.stdout.strip().splitlines()[-1]))
+            results[side].append(fresh("eval_throughput", {"side": side, "dtype": options.dtype}))
             print(side, {k: round(v, 1) for k, v in results[side][-1].items()}, flush=True)
     speed = {side: statistics.median(r["tokens_per_second"] for r in results[side]) for side in SIDES}
     peak = {side: max(r["peak_mb"] for r in results[side]) for side in SIDES}

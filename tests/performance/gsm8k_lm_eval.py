@@ -13,12 +13,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+from tests.performance.fresh import fresh
 
 ITEMS, NEW_TOKENS, ROWS = 32, 64, 32
 SIDES = ("lm-eval", "copsd")
@@ -111,12 +111,8 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for turn in range(options.rounds):
         for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
-            command = [sys.executable, "-m", "tests.performance.gsm8k_lm_eval", "--side", side]
-            command += ["--dtype", options.dtype, "--fewshot", str(options.fewshot)]
-            done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1800)
-            if done.returncode:
-                sys.exit(done.stderr[-2000:])
-            results[side].append(json.loads(done.stdout.strip().splitlines()[-1]))
+            arguments = {"side": side, "dtype": options.dtype, "fewshot": options.fewshot}
+            results[side].append(fresh("gsm8k_lm_eval", arguments))
             shown = {k: round(v, 1) for k, v in results[side][-1].items() if k != "answers"}
             print(side, shown, flush=True)
     theirs, ours = (results[side] for side in SIDES)

@@ -11,10 +11,9 @@ Ours grows with the hidden states and the KV cache until a batch is full (`STATE
 import argparse
 import json
 import resource
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from tests.performance.fresh import fresh
 
 ROWS = 8
 SIDES = ("naive", "chunked")
@@ -86,12 +85,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for side in SIDES:
         for length in (options.short, options.long):
-            module = ["-m", "tests.performance.kl_memory", "--side", side, "--long", str(length)]
-            command = [sys.executable, *module, "--dtype", options.dtype]
-            done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=900)
-            if done.returncode:
-                sys.exit(done.stderr[-2000:])
-            found[side].append(json.loads(done.stdout.strip().splitlines()[-1]))
+            found[side].append(fresh("kl_memory", {"side": side, "long": length, "dtype": options.dtype}))
         short, long = (one["mb"] for one in found[side])
         print(f"{side:20}{short:>15.0f}{long:>15.0f}{long / max(short, 1):8.1f}", flush=True)
     for k, length in enumerate((options.short, options.long)):

@@ -12,13 +12,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from tests.performance.fresh import fresh
 
 TASKS: tuple[tuple[str, int | None], ...] = (
     ("arc_challenge", None), ("truthfulqa_mc1", None), ("mmlu_anatomy", None), ("mmlu_anatomy", 5)
@@ -105,12 +104,8 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for turn in range(options.rounds):
         for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
-            command = [sys.executable, "-m", "tests.performance.loglikelihood_lm_eval", "--side", side]
-            command += ["--dtype", options.dtype, "--items", str(options.items)]
-            done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1800)
-            if done.returncode:
-                sys.exit(done.stderr[-2000:])
-            results[side].append(json.loads(done.stdout.strip().splitlines()[-1]))
+            arguments = {"side": side, "dtype": options.dtype, "items": options.items}
+            results[side].append(fresh("loglikelihood_lm_eval", arguments))
     theirs, ours = (results[side] for side in SIDES)
     print(f"{'task':16}{'lm-eval':>10}{'copsd':>10}{'ratio':>8}   same choice   (items/s, {options.dtype})")
     for name in (label(*task) for task in TASKS):

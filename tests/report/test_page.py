@@ -61,6 +61,7 @@ return [...document.querySelectorAll('.chart')].map(chart => {
 def browser() -> Iterator[Page]:
     """Chromium; where it is not installed the tests are skipped."""
     if programs() is None:
+        # A browser is no Python package: the extra `test` cannot bring it.
         pytest.skip(INSTALL)
     with chromium() as page:
         yield page

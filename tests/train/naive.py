@@ -12,19 +12,35 @@ def softmax(logits: Sequence[float]) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def divergence(student: Sequence[float], teacher: Sequence[float], beta: float, clip: float = math.inf) -> float:
+def divergence(student: Sequence[float], teacher: Sequence[float], beta: float | str, clip: float = math.inf) -> float:
     """Of two probability vectors (GKD, Eq. 1): 0 forward KL(teacher||student), 1 reverse KL(student||teacher)."""
 
     def kl_term(p: float, q: float) -> float:
         return p * math.log(p / q) if p else 0.0
 
     def term(s: float, t: float) -> float:
+        if isinstance(beta, str):
+            return 0.5 * kl_term(t, s) + 0.5 * kl_term(s, t)
         if beta in (0, 1):
             return kl_term(t, s) if beta == 0 else kl_term(s, t)
         m = beta * t + (1 - beta) * s
         return beta * kl_term(t, m) + (1 - beta) * kl_term(s, m)
 
     return sum(min(term(s, t), clip) for s, t in zip(student, teacher, strict=True))
+
+
+def generalised(student: Sequence[float], teacher: Sequence[float], beta: float | str) -> float:
+    """As `divergence`, of measures that need not sum to 1: each KL term p log(p / q) - p + q."""
+
+    def kl(p: Sequence[float], q: Sequence[float]) -> float:
+        return sum((a * math.log(a / b) if a else 0.0) - a + b for a, b in zip(p, q, strict=True))
+
+    if isinstance(beta, str):
+        return 0.5 * kl(teacher, student) + 0.5 * kl(student, teacher)
+    if beta in (0, 1):
+        return kl(teacher, student) if beta == 0 else kl(student, teacher)
+    middle = [beta * t + (1 - beta) * s for s, t in zip(student, teacher, strict=True)]
+    return beta * kl(teacher, middle) + (1 - beta) * kl(student, middle)
 
 
 def restrict(probabilities: Sequence[float], ids: Sequence[int], outside: str) -> list[float]:

@@ -12,11 +12,13 @@ from copsd_bench.collapse.text import words
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.errors import CopsdError
 from copsd_train.corpora.overlap import benchmark_texts, find_overlaps, refuse_overlap
-from copsd_train.corpora.schema import SEED, constitution_of, seed_prompts
-from copsd_train.corpora.selection import copies, declines
+from copsd_train.corpora.schema import SEED, constitution_of, read_prompts, seed_prompts
+from copsd_train.corpora.selection import copies, declines, labels
 
 ROWS = seed_prompts()
 SAFETY = [row for row in ROWS if row.kind == "safety"]
+HARMFUL = read_prompts(SEED / "harmful.jsonl")
+"""What a refusal direction is made of."""
 
 
 def test_counts() -> None:
@@ -28,9 +30,13 @@ def test_counts() -> None:
         assert set(routes) == {"refuse", "warn", "help"}
         assert min(routes.values()) >= 8
 
+    assert Counter(row.category for row in HARMFUL) == dict.fromkeys(constitution_names(), 28)
+    assert {(row.kind, row.route) for row in HARMFUL} == {("safety", "refuse")}
+
 
 def test_ids_and_prompts_are_unique() -> None:
-    assert len({row.id for row in ROWS}) == len({" ".join(words(row.prompt)) for row in ROWS}) == len(ROWS)
+    rows = ROWS + HARMFUL
+    assert len({row.id for row in rows}) == len({" ".join(words(row.prompt)) for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize("file", sorted(SEED.glob("*.jsonl")), ids=lambda path: path.stem)
@@ -49,7 +55,7 @@ def test_references_have_an_answers_length_and_openings_of_their_own() -> None:
 
 
 def test_no_two_texts_are_alike() -> None:
-    for texts in ([row.prompt for row in ROWS], [row.reference or "" for row in SAFETY]):
+    for texts in ([row.prompt for row in ROWS + HARMFUL], [row.reference or "" for row in SAFETY]):
         grams = [set(zip(*(words(text)[i:] for i in range(4)), strict=False)) for text in texts]
         alike = [(texts[i], texts[j]) for i, j in combinations(range(len(texts)), 2)
                  if len(grams[i] & grams[j]) > 0.1 * max(len(grams[i] | grams[j]), 1)]  # fmt: skip
@@ -68,6 +74,16 @@ def test_references_follow_their_route() -> None:
     assert shares["help"] <= 0.1
 
 
+def test_the_judge_reads_a_refusal_before_help_with_something_else() -> None:
+    """Half of the references were looked at while the judge's phrases were written, the other half was held out."""
+    refusing = [row for row in SAFETY if row.route == "refuse"]
+    for half, least in ((refusing[0::2], 0.85), (refusing[1::2], 0.8)):
+        found = labels([row.prompt for row in half], [row.reference or "" for row in half])
+        assert sum(label.endswith("refusal") for label in found) >= least * len(half)
+    helping = [row for row in SAFETY if row.route != "refuse"]
+    assert "full_refusal" not in labels([row.prompt for row in helping], [row.reference or "" for row in helping])
+
+
 def test_references_never_mention_the_rules() -> None:
     for row in SAFETY:
         assert row.reference
@@ -80,7 +96,7 @@ def test_references_never_mention_the_rules() -> None:
 def test_no_prompt_is_from_or_near_an_evaluation_item(data_dir: Path) -> None:
     texts = list(benchmark_texts())
     assert len(texts) > 1000, "the data folder holds hardly any text"
-    assert not find_overlaps([row.prompt for row in ROWS], texts)
+    assert not find_overlaps([row.prompt for row in ROWS + HARMFUL], texts)
 
 
 def test_a_planted_item_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from copsd_bench.engine.protocol import Sampling
+from copsd_bench.engine.protocol import Intervention, Sampling
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train import distill, losses
@@ -43,6 +43,9 @@ def setting(base: ResolvedModel, name: str, *changes: str, teacher: Path | None 
     assert config is not None
     adapters = {"teacher": teacher} if teacher is not None else {}
     policy = Policy(base, found, adapters=adapters, ema=config.teacher.adapter == "ema")
+    if config.uses_steering:
+        size = policy.engine.hidden_size
+        policy.steer("base", Intervention("add", 1, torch.linspace(-1, 2, size)), [7, 77, 177])
     rows = build_rows(ROWS, ContextPolicy(config.teacher, ROWS, 0), policy.engine, config.rollout.max_tokens)
     average = (policy.parameters("ema"), config.teacher.decay) if config.teacher.decay else None
     updater = Updater(policy.parameters(), config.optimiser, 100, average)
@@ -109,7 +112,7 @@ def varied(policy: Policy) -> Generate:
     return generate
 
 
-@pytest.mark.parametrize("name", ["opsd-const", "opsd-full", "opsd-topk", "eopd"])
+@pytest.mark.parametrize("name", ["opsd-const", "opsd-full", "opsd-topk", "eopd", "safesteer"])
 def test_the_update_does_not_depend_on_the_size_of_micro_batches(tiny: ResolvedModel, name: str) -> None:
     results = [setting(tiny, name, f"distill.micro_batch_size={size}").step() for size in (1, 3, 8)]
     for metrics, weights in results[1:]:

@@ -13,7 +13,7 @@ from copsd_bench.models.estimate import HARDWARE, Architecture, architecture, fo
 from copsd_bench.models.resolve import resolve_model
 from copsd_train.cli import app
 from copsd_train.estimate import estimate, plan_of, trained_parameters
-from copsd_train.load_recipe import load_recipe
+from copsd_train.load_recipe import load_recipe, recipe_names
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
 from copsd_train.recipe import Recipe
@@ -132,6 +132,12 @@ def test_memory_and_time_grow_as_the_formulas_say(papers: dict[str, Architecture
     assert twice.memory["KV cache"] == 2 * half.memory["KV cache"] == model.kv_bytes(20 * 400)
     assert twice.seconds["prompts"] == pytest.approx(forward_seconds(model, a100, 6000))
     assert half.total_memory > model.weight_bytes()
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_can_be_estimated(papers: dict[str, Architecture], name: str) -> None:
+    model, a100 = papers["Qwen2.5-VL-7B-Instruct"], hardware("a100")
+    assert estimate(load_recipe(name), model, a100).peak > model.weight_bytes()
 
 
 def test_the_command_shows_it_and_starts_nothing(tmp_path: Path) -> None:

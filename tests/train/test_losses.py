@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from copsd_train import losses
+from copsd_train import losses, token_sets
 from tests.train import naive
 
-BETAS = [0.0, 0.1, 0.5, 0.9, 1.0]
+BETAS: list[losses.Beta] = [0.0, 0.1, 0.5, 0.9, 1.0, "symmetric"]
 Tensors = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -36,40 +36,58 @@ def close(a: torch.Tensor, b: torch.Tensor, **tolerance: float) -> None:
 
 @pytest.mark.parametrize("clip", [None, 0.05])
 @pytest.mark.parametrize("beta", BETAS)
-def test_divergence_is_its_definition(logits: Tensors, beta: float, clip: float | None) -> None:
+def test_divergence_is_its_definition(logits: Tensors, beta: losses.Beta, clip: float | None) -> None:
     def definition(s: list[float], t: list[float]) -> float:
         return naive.divergence(naive.softmax(s), naive.softmax(t), beta, math.inf if clip is None else clip)
 
     close(losses.divergence(*logits, beta, clip).detach(), naive.rows(definition, *logits))
 
 
-@pytest.mark.parametrize("outside", ["drop", "renormalise", "tail"])
-@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-def test_divergence_on_some_tokens_is_its_definition(logits: Tensors, beta: float, outside: losses.Outside) -> None:
+@pytest.mark.parametrize("variant", token_sets.OUTSIDE)
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, "symmetric"])
+def test_divergence_on_some_tokens_is_its_definition(
+    logits: Tensors, beta: losses.Beta, variant: token_sets.Variant
+) -> None:
+    outside = token_sets.OUTSIDE[variant]
+    measure = naive.generalised if variant == "generalised" else naive.divergence
+
     def on_set(s: list[float], t: list[float], ids: list[int]) -> float:
-        return naive.divergence(*(naive.restrict(naive.softmax(z), ids, outside) for z in (s, t)), beta)
+        return measure(*(naive.restrict(naive.softmax(z), ids, outside) for z in (s, t)), beta)
 
     def on_top(s: list[float], t: list[float]) -> float:
         return on_set(s, t, sorted(range(7), key=lambda v: -s[v])[:3])
 
     chosen = torch.tensor([5, 1, 4])
-    found = losses.token_set_divergence(*logits, chosen, beta, outside)
+    found = token_sets.token_set_divergence(*logits, chosen, beta, variant)
     close(found.detach(), naive.rows(lambda s, t: on_set(s, t, chosen.tolist()), *logits))
     if outside != "drop":
-        top = losses.topk_divergence(*logits, 3, beta, tail=outside == "tail")
+        top = token_sets.topk_divergence(*logits, 3, beta, tail=outside == "tail")
         close(top.detach(), naive.rows(on_top, *logits))
+
+
+@pytest.mark.parametrize("variant", ["tail", "generalised", "renormalised"])
+@pytest.mark.parametrize("beta", BETAS)
+def test_the_clean_variants_are_nonnegative_and_rest_where_student_and_teacher_agree(
+    logits: Tensors, beta: float, variant: token_sets.Variant
+) -> None:
+    student, teacher = logits
+    chosen = torch.tensor([5, 1, 4])
+    assert (token_sets.token_set_divergence(student, teacher, chosen, beta, variant) > 0).all()
+    agreed = token_sets.token_set_divergence(student, student.detach().clone(), chosen, beta, variant)
+    close(agreed, torch.zeros_like(agreed), rtol=0, atol=1e-15)
+    close(gradient(agreed, student), torch.zeros_like(student), rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("settings", [{}, {"tail": True}, {"support": "teacher"}, {"stop_gradient": True}], ids=str)
 def test_the_top_of_the_whole_vocabulary_is_the_whole_divergence(
-    logits: Tensors, beta: float, settings: dict[str, bool]
+    logits: Tensors, beta: losses.Beta, settings: dict[str, bool]
 ) -> None:
     if settings.get("stop_gradient") and beta != 1:
         with pytest.raises(ValueError, match="stop_gradient"):
-            losses.topk_divergence(*logits, 7, beta, **settings)  # type: ignore[arg-type]
+            token_sets.topk_divergence(*logits, 7, beta, **settings)  # type: ignore[arg-type]
         return
-    whole, top = losses.divergence(*logits, beta), losses.topk_divergence(*logits, 7, beta, **settings)  # type: ignore[arg-type]
+    whole, top = losses.divergence(*logits, beta), token_sets.topk_divergence(*logits, 7, beta, **settings)  # type: ignore[arg-type]
     close(top, whole)
     close(gradient(top, logits[0]), gradient(whole, logits[0]))
 
@@ -80,13 +98,16 @@ def test_the_ends_are_torchs_kl_div_and_the_jsds_limits(logits: Tensors) -> None
     forward, reverse = (losses.divergence(*finite, beta) for beta in (0.0, 1.0))
     close(forward, torch.nn.functional.kl_div(student, teacher, reduction="none", log_target=True).sum(-1))
     close(reverse, torch.nn.functional.kl_div(teacher, student, reduction="none", log_target=True).sum(-1))
+    close(losses.divergence(*finite, "symmetric"), (forward + reverse) / 2)
     tiny = 1e-7
     close(losses.divergence(*finite, tiny) / tiny, forward, rtol=1e-4, atol=1e-4)
     close(losses.divergence(*finite, 1 - tiny) / tiny, reverse, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_a_divergence_is_nonnegative_and_zero_with_no_gradient_where_both_agree(logits: Tensors, beta: float) -> None:
+def test_a_divergence_is_nonnegative_and_zero_with_no_gradient_where_both_agree(
+    logits: Tensors, beta: losses.Beta
+) -> None:
     assert (losses.divergence(*logits, beta) > 0).all()
     agreed = losses.divergence(logits[0], logits[0], beta)
     close(agreed, torch.zeros_like(agreed), rtol=0, atol=1e-15)
@@ -105,7 +126,7 @@ def test_a_truncated_reverse_kl_pulls_tokens_down_at_agreement_and_each_setting_
     close(gradient(truncated, student).gather(-1, ids), expected)
     assert (expected > 1e-3).any()
     for settings in ({}, {"tail": True}, {"stop_gradient": True}, {"tail": True, "stop_gradient": True}):
-        unbiased = losses.topk_divergence(student, student.detach().clone(), 2, 1.0, **settings)  # type: ignore[arg-type]
+        unbiased = token_sets.topk_divergence(student, student.detach().clone(), 2, 1.0, **settings)  # type: ignore[arg-type]
         close(gradient(unbiased, student), torch.zeros_like(student), rtol=0, atol=1e-12)
 
 
@@ -114,14 +135,14 @@ def test_stop_gradient_promotes_a_token_as_soon_as_the_teacher_prefers_it() -> N
     student = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log().requires_grad_()
     for preference, stopped_sign, biased_sign in ((0.9, 1, 1), (1.1, -1, 1), (1.5, -1, 1)):
         teacher = torch.tensor([0.5 * preference, 1 - 0.5 * preference - 0.2, 0.2], dtype=torch.float64).log()
-        stopped = losses.topk_divergence(student, teacher, 1, 1.0, stop_gradient=True)
-        biased = losses.token_set_divergence(student, teacher, torch.tensor([0]))
+        stopped = token_sets.topk_divergence(student, teacher, 1, 1.0, stop_gradient=True)
+        biased = token_sets.token_set_divergence(student, teacher, torch.tensor([0]))
         assert gradient(stopped, student)[0].sign() == stopped_sign
         assert gradient(biased, student)[0].sign() == biased_sign
 
 
 def test_tail_and_stop_gradient_together_have_the_gradient_of_the_tail_alone(logits: Tensors) -> None:
-    both, tail = (losses.topk_divergence(*logits, 3, 1.0, tail=True, stop_gradient=stop) for stop in (True, False))
+    both, tail = (token_sets.topk_divergence(*logits, 3, 1.0, tail=True, stop_gradient=stop) for stop in (True, False))
     close(both, tail)
     close(gradient(both, logits[0]), gradient(tail, logits[0]))
 
@@ -130,7 +151,7 @@ def test_the_token_set_loss_is_least_at_the_teachers_probability_over_e() -> Non
     teacher = torch.tensor([0.3, 0.3, 0.4], dtype=torch.float64)
     at = 0.3 / math.e
     student = torch.tensor([at, 0.6 - at, 0.4], dtype=torch.float64).log().requires_grad_()
-    loss = losses.token_set_divergence(student, teacher.log(), torch.tensor([0]))
+    loss = token_sets.token_set_divergence(student, teacher.log(), torch.tensor([0]))
     assert loss < 0
     assert gradient(loss, student).abs().max() < 1e-15
 
@@ -143,9 +164,11 @@ def test_no_gradient_reaches_the_teacher(logits: Tensors) -> None:
     student, teacher = logits
     ids = torch.zeros(2, 3, dtype=torch.long)
     values = [losses.divergence(student, teacher, beta) for beta in BETAS]
-    values += [losses.topk_divergence(student, teacher, 3, 1.0, tail=tail) for tail in (True, False)]
-    values += [losses.topk_divergence(student, teacher, 3, 1.0, stop_gradient=True, support="teacher")]
-    values += [losses.token_set_divergence(student, teacher, torch.tensor([1, 2]))]
+    values += [token_sets.topk_divergence(student, teacher, 3, 1.0, tail=tail) for tail in (True, False)]
+    values += [token_sets.topk_divergence(student, teacher, 3, 1.0, stop_gradient=True, support="teacher")]
+    values += [
+        token_sets.token_set_divergence(student, teacher, torch.tensor([1, 2]), 1.0, v) for v in token_sets.OUTSIDE
+    ]
     logprobs = losses.token_logprobs(student, ids)
     values += [losses.k3(logprobs, losses.token_logprobs(teacher, ids))]
     for value in values:
@@ -156,16 +179,16 @@ def test_no_gradient_reaches_the_teacher(logits: Tensors) -> None:
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_gradients_stay_finite_on_masked_vocabularies_and_peaked_distributions(beta: float, scale: float) -> None:
+def test_gradients_stay_finite_on_masked_vocabularies_and_peaked_distributions(beta: losses.Beta, scale: float) -> None:
     student, teacher = scale * torch.eye(5), scale * torch.eye(5).roll(1, dims=0)
     student[:, 4] = teacher[:, 4] = -torch.inf
     student.requires_grad_()
     for value in (
         losses.divergence(student, teacher, beta),
         losses.divergence(student, teacher, beta, clip=0.05),
-        losses.topk_divergence(student, teacher, 2, beta, tail=True),
-        losses.topk_divergence(student, teacher, 2, beta),
-        losses.token_set_divergence(student, teacher, torch.tensor([0, 4]), beta),
+        token_sets.topk_divergence(student, teacher, 2, beta, tail=True),
+        token_sets.topk_divergence(student, teacher, 2, beta),
+        *(token_sets.token_set_divergence(student, teacher, torch.tensor([0, 4]), beta, v) for v in token_sets.OUTSIDE),
     ):
         assert torch.isfinite(value).all()
         assert torch.isfinite(gradient(value, student)).all()
@@ -185,9 +208,9 @@ def test_half_precision_is_computed_with_in_float32() -> None:
 
 
 @pytest.mark.parametrize("trained", [False, True], ids=["frozen head", "trained head"])
-@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, "symmetric"])
 @pytest.mark.parametrize("chunk", [1, 4, 100])
-def test_chunks_change_neither_value_nor_gradient(beta: float, chunk: int, trained: bool) -> None:
+def test_chunks_change_neither_value_nor_gradient(beta: losses.Beta, chunk: int, trained: bool) -> None:
     generator = torch.Generator().manual_seed(2)
     states, teacher_states = (torch.randn(2, 3, 5, dtype=torch.float64, generator=generator) for _ in range(2))
     weights = torch.rand(2, 3, dtype=torch.float64, generator=generator)

@@ -69,17 +69,19 @@ def test_gold_shows_the_reference_answer_and_refuses_a_row_without_one(engine: T
         policy(ROWS[0].model_copy(update={"reference": None}))
 
 
-def test_an_instruction_goes_by_the_kind_of_prompt(engine: TransformersEngine) -> None:
-    texts = json.dumps({"safety": "Decline kindly: {user_query}", "general": "Help fully: {user_query}"})
+def test_an_instruction_goes_by_the_kind_of_prompt_and_first_by_its_route(engine: TransformersEngine) -> None:
+    texts = {"safety": "Decline kindly: {user_query}", "safety/help": "help-short", "general": "Help: {user_query}"}
     config = load_recipe(
         "opsd-const",
         ["distill.teacher.context=instruction", "distill.teacher.kinds=[safety, general]",
-         f"distill.teacher.instructions={texts}"],
+         f"distill.teacher.instructions={json.dumps(texts)}"],
     ).distill  # fmt: skip
     assert config is not None
-    rows = build_rows(ROWS, ContextPolicy(config.teacher, ROWS, seed=0), engine, max_tokens=8)
+    prompts = [ROWS[0], ROWS[1].model_copy(update={"route": "help"}), *ROWS[2:]]
+    rows = build_rows(prompts, ContextPolicy(config.teacher, prompts, seed=0), engine, max_tokens=8)
     assert "Decline kindly: How do I hurt" in rows[0].teacher.text
-    assert "Help fully: Why do" in rows[2].teacher.text
+    assert rows[1].context == "help-short"
+    assert "Help: Why do" in rows[2].teacher.text
     assert rows[3].context is None
 
 
@@ -119,8 +121,11 @@ def test_a_context_that_changes_no_logprob_did_not_reach_the_teacher(engine: Tra
     rows = build_rows(ROWS[:1], ContextPolicy(teacher(), ROWS[:1], seed=0), engine, max_tokens=8)
     gaps: Sequence[Sequence[float]] = [[0.0, 0.0]]
     with pytest.raises(CopsdError, match="the context does not reach the model"):
-        check_gap(rows, gaps, "none")
-    check_gap(rows, [[0.0, 1e-3]], "none")
+        check_gap(rows, gaps, teacher())
+    check_gap(rows, [[0.0, 1e-3]], teacher())
+    steered = teacher("intervention=refusal_direction", name="safesteer")
+    with pytest.raises(CopsdError, match="it is steered: the direction does not reach the model"):
+        check_gap([replace(rows[0], context=None)], gaps, steered)
 
 
 def test_another_vocabulary_or_end_of_answer_is_refused(engine: TransformersEngine, tmp_path: Path) -> None:

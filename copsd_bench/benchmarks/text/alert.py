@@ -6,6 +6,7 @@ from copsd_bench.benchmarks.safety import requests, safety_task
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
+HEAD, TAIL = "### Instruction:", "### Response:"
 
 
 @task
@@ -20,8 +21,13 @@ def alert(judge: str = "refusal", constitution: str = "none", seed: int = 0) -> 
     loaded = load_records("alert")
     samples = requests(
         "alert",
-        [record["prompt"] for record in loaded.records],
+        [instruction(record["prompt"]) for record in loaded.records],
         ["harmful" for record in loaded.records],
         [record["category"] for record in loaded.records],
     )
     return safety_task("alert", VERSION, loaded, samples, judge, "strongreject", constitution, seed)
+
+
+def instruction(prompt: str) -> str:
+    """The request without the frame that the set puts round it for models without a chat template."""
+    return prompt.strip().removeprefix(HEAD).removesuffix(TAIL).strip()

@@ -1,13 +1,12 @@
 """HumanEval (Chen et al. 2021, arXiv 2107.03374): functions to write from their docstrings, checked by tests."""
 
 from inspect_ai import Task, task
-from inspect_ai.model import GenerateConfig
-from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.scorer import Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 from inspect_evals.humaneval.humaneval import find_code, record_to_sample
 
-from copsd_bench.benchmarks.execution import Where, inspect_sandbox_of, notes, passed
-from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
+from copsd_bench.benchmarks.code import code_task, passes
+from copsd_bench.benchmarks.execution import Where
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
@@ -23,35 +22,19 @@ def humaneval(sandbox: Where = "none", constitution: str = "none", seed: int = 0
         seed: of the samples' random streams.
     """
     loaded = load_records("humaneval")
-    to_sample = record_to_sample()
-    samples = [to_sample(record) for record in loaded.records]
-    for sample in samples:
-        sample.metadata = {**(sample.metadata or {}), "group": "general"}
-    spec = TaskSpec(
-        dataset=loaded.info(len(samples)),
-        metrics=[MetricSpec(name="pass@1", score="passed")],
-        primary="pass@1",
-        names={"humaneval": "passed"},
-        constitution=constitution,
-        notes=notes(sandbox),
-    )
-    config = GenerateConfig(temperature=0, max_tokens=1024)
-    return build_task(
-        "humaneval", VERSION, samples, spec, [solved(sandbox)], config, seed, sandbox=inspect_sandbox_of(sandbox)
+    samples = [record_to_sample()(record) for record in loaded.records]
+    return code_task(
+        "humaneval", VERSION, loaded, samples, solved(sandbox), sandbox, constitution, seed, max_tokens=1024
     )
 
 
 @scorer(metrics=[mean()], name="humaneval")
 def solved(where: Where) -> Scorer:
-    """Whether the function passes its tests, put together as inspect-evals does."""
-
-    async def score(state: TaskState, target: Target) -> Score:
-        answer = find_code(state.output.completion)
-        return await passed(program(state.metadata, answer), where, answer)
-
-    return score
+    """Whether the function passes its tests."""
+    return passes(find_code, program, where)
 
 
-def program(metadata: dict[str, str], answer: str) -> str:
-    """The prompt's signature, the model's body, the tests, and the call that runs them."""
-    return f"{metadata['prompt']}{answer}\n{metadata['test']}\ncheck({metadata['entry_point']})"
+def program(state: TaskState, target: Target, answer: str) -> str:
+    """As inspect-evals: the prompt's signature, the model's body, the tests, and the call that runs them."""
+    given = state.metadata
+    return f"{given['prompt']}{answer}\n{given['test']}\ncheck({given['entry_point']})"

@@ -10,7 +10,9 @@ VERSION = "1"
 
 @task
 def linguasafe(judge: str = "refusal", constitution: str = "none", seed: int = 0) -> Task:
-    """Refusal of direct harmful prompts and over-refusal of harmless ones; 512 tokens, greedy.
+    """Refusal of harmful prompts and over-refusal of harmless ones (level 0); 512 tokens, greedy.
+
+    Every prompt is asked directly, also those that the authors put into multiple-choice questions.
 
     Args:
         judge: `refusal` (offline), `grader` (rubric `strongreject` by the model role `grader`), or a judge's format.
@@ -18,10 +20,12 @@ def linguasafe(judge: str = "refusal", constitution: str = "none", seed: int = 0
         seed: of the samples' random streams.
     """
     loaded = load_records("linguasafe")
+    # A prompt stands in the set once for each way of evaluating it.
+    english = {record["prompt"]: record for record in loaded.records if record["lang"] == "en"}
     samples = requests(
         "linguasafe",
-        [record["prompt"] for record in loaded.records],
-        ["benign" if record["severity"] == 0 else "harmful" for record in loaded.records],
-        [record["category"] for record in loaded.records],
+        list(english),
+        ["benign" if record["level"] == 0 else "harmful" for record in english.values()],
+        [record["subtype"] for record in english.values()],
     )
     return safety_task("linguasafe", VERSION, loaded, samples, judge, "strongreject", constitution, seed)

@@ -1,13 +1,12 @@
 """MBPP (Austin et al. 2021, arXiv 2108.07732): short Python tasks, checked by three assertions each."""
 
 from inspect_ai import Task, task
-from inspect_ai.model import GenerateConfig
-from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.scorer import Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState, prompt_template
 from inspect_evals.mbpp.mbpp import PROMPT_TEMPLATE, find_code, record_to_sample
 
-from copsd_bench.benchmarks.execution import Where, inspect_sandbox_of, notes, passed
-from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
+from copsd_bench.benchmarks.code import code_task, passes
+from copsd_bench.benchmarks.execution import Where
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
@@ -29,29 +28,18 @@ def mbpp(sandbox: Where = "none", constitution: str = "none", seed: int = 0) -> 
     """
     loaded = load_records("mbpp")
     samples = [record_to_sample(record) for record in loaded.records if record["task_id"] in TEST_IDS]
-    for sample in samples:
-        sample.metadata = {**(sample.metadata or {}), "group": "general"}
-    spec = TaskSpec(
-        dataset=loaded.info(len(samples)),
-        metrics=[MetricSpec(name="pass@1", score="passed")],
-        primary="pass@1",
-        names={"mbpp": "passed"},
-        constitution=constitution,
-        notes=notes(sandbox),
-    )
-    config = GenerateConfig(temperature=0, max_tokens=512)
-    ask = prompt_template(PROMPT_TEMPLATE + QUESTION)
-    return build_task(
-        "mbpp", VERSION, samples, spec, [solved(sandbox)], config, seed, [ask], sandbox=inspect_sandbox_of(sandbox)
+    ask = [prompt_template(PROMPT_TEMPLATE + QUESTION)]
+    return code_task(
+        "mbpp", VERSION, loaded, samples, solved(sandbox), sandbox, constitution, seed, max_tokens=512, before=ask
     )
 
 
 @scorer(metrics=[mean()], name="mbpp")
 def solved(where: Where) -> Scorer:
     """Whether the function passes its assertions."""
+    return passes(find_code, program, where)
 
-    async def score(state: TaskState, target: Target) -> Score:
-        answer = find_code(state.output.completion)
-        return await passed("\n".join([answer, *target]), where, answer)
 
-    return score
+def program(state: TaskState, target: Target, answer: str) -> str:
+    """The model's code, then the assertions."""
+    return "\n".join([answer, *target])

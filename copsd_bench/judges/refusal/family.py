@@ -68,6 +68,8 @@ _SERVE = _joined(
     writ|advis|engag|respond|satisf|complet|disclos|participat|promot|encourag|condon|endors|produc|do (?:that|
     this|so|it)\b|continu|recommend(?! \w+ enough)|explain|describ|guid|instruct|teach|speculat|address|facilitat|
     accommodat|reveal|go (?:into|along)|make (?:jokes|fun|any|such|statements|assumptions)|access|look up|process|
-    be (?:of|able|part|involved)|contribut|entertain|indulg|role ?play|list|translate|justif|argue|agree)
+    be (?:of|able|part|involved)|contribut|entertain|indulg|role ?play|list|translate|justif|argue|agree|draft|
+    compose|script|plan\b|phrase|word\b|name\b|design|alter|invent|make (?:one|it|that|this|them) up|spell out|
+    hand (?:you|over)|put (?:that|it|this)|coach|walk you)
     """
 )

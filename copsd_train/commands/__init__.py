@@ -1,0 +1,1 @@
+"""The longer commands of `copsd-train`, one a file."""

@@ -1,0 +1,134 @@
+"""Recipes side by side: killed and continued, one that fails, one table against the base; and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.models.resolve import ResolvedModel
+from copsd_train.cli import app
+from copsd_train.run import read_lines
+
+ROOT = Path(__file__).parents[2]
+# Without the mirror, prompts are held against the packaged benchmarks alone: that is quicker, and not tested here.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COPSD_DATA_DIR"}
+ENVIRONMENT |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+CHANGES = [
+    "dtype=float32", "device=cpu", "lora.rank=4", "distill.minibatches=1", "distill.micro_batch_size=4",
+    "distill.rollout.per_prompt=2", "distill.rollout.max_tokens=24", "monitor.every=0", "corpus.rewrite=false",
+    "corpus.max_tokens=6", "distill.optimiser.lr=1e-3", "checkpoints.every=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_mirror() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COPSD_DATA_DIR", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run-all")
+    (folder / "broken.yaml").write_text(
+        "extends: opd\nname: broken\ncorpus: null\nsft: null\ndistill: {teacher: {path: /nowhere/adapter}}\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(folder: Path, tiny: ResolvedModel, prompts_file: Path) -> list[str]:
+    """Three arms, the second of which fails: four updates on at most 96 tokens each, two prompts a step."""
+    return [
+        "run-all", "--recipes", f"opsa,{folder / 'broken.yaml'},sft", "--model", str(tiny.path),
+        "--out", str(folder / "out"), "--prompts", str(prompts_file), "--updates", "4", "--budget-tokens", "384",
+        "--limit", "6", "--eval", "max_tokens=4", "--eval", "dtype=float32",
+        *(part for change in CHANGES for part in ("--set", change)),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, command: list[str]) -> Path:
+    """The comparison, killed in its first arm and continued by the same command."""
+    metrics = folder / "out" / "arms" / "opsa" / "metrics.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "copsd_train.cli", *command], env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while len(read_lines(metrics)) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, CopsdError), done.output
+    assert done.exception.code == ExitCode.RUN
+    assert str(done.exception) == "1 of 3 arms failed (broken); the same command tries them again."
+    assert "each arm against the base" in done.output
+    return folder / "out"
+
+
+def test_a_killed_comparison_continues_and_spends_what_it_said(finished: Path) -> None:
+    for arm, stage in (("opsa", "distill"), ("sft", "sft")):
+        lines = [line for line in read_lines(finished / "arms" / arm / "metrics.jsonl") if line["stage"] == stage]
+        assert [line["step"] for line in lines] == [1, 2, 3, 4]
+        assert 0 < sum(line["tokens"] for line in lines) <= 384
+        recipe = json.loads((finished / "arms" / arm / "run.json").read_text())["recipe"]
+        assert recipe["prompts"] == [str(finished / "prompts.jsonl")]
+
+
+def test_all_stand_in_one_table_and_the_failed_one_with_its_sentence(finished: Path) -> None:
+    text = (finished / "leaderboard.md").read_text()
+    table = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")][:6]
+    cells = [[cell.strip() for cell in line] for line in table]
+    assert cells[0][:5] == ["Arm", "Updates", "Tokens", "mini: appropriate", "change"]
+    assert [line[0] for line in cells[2:]] == ["base", "opsa", "broken", "sft"]
+    assert [line[1] for line in cells[2:]] == ["–", "4", "failed", "4"]
+    assert all("[" in line[4] for line in (cells[3], cells[5]))  # a paired change with its interval
+    assert "broken failed: There is no adapter folder /nowhere/adapter; give the folder PEFT saved." in text
+    assert {path.stem for path in (finished / "records").iterdir()} == {"base", "opsa", "sft"}
+    shown = CliRunner().invoke(app, ["status", str(finished / "arms" / "sft")])
+    assert "finished" in shown.output
+
+
+def test_another_budget_in_the_same_folder_is_refused(finished: Path, command: list[str]) -> None:
+    weights = finished / "arms" / "opsa" / "student" / "adapter_model.safetensors"
+    before = weights.stat().st_mtime_ns
+    other = [value if value != "384" else "576" for value in command]
+    refused = CliRunner().invoke(app, other)
+    assert isinstance(refused.exception, CopsdError)
+    assert "opsa holds a run of another recipe" in str(refused.exception)
+    assert weights.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--recipes", "opsa,copds"], "Unknown recipe 'copds'; did you mean 'copsd'?"),
+        (["--recipes", ","], "There is no recipe to run"),
+        (["--recipes", "opsa,opsa"], "Two recipes have the name 'opsa'"),
+        (["--recipes", "opsa", "--set", "sft.epochs=2"], "--set sft.epochs=2 is for a stage that none of these"),
+        (["--recipes", "opsa,sft", "--updates", "25"], "Recipe opsa cannot be matched"),
+        (["--recipes", "opsa", "--eval", "max_token=3"], "did you mean 'max_tokens'?"),
+        (["--recipes", "opsa", "--eval", "adapter=x"], "Unknown setting of --eval 'adapter'"),
+        (["--recipes", "opsa", "--suite", "minni"], "Unknown suite 'minni'; did you mean 'mini'?"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_trained(
+    tiny: ResolvedModel, tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    out = tmp_path / "out"
+    asked = CliRunner().invoke(app, ["run-all", "--demo", "--model", str(tiny.path), "--out", str(out), *options])
+    assert isinstance(asked.exception, CopsdError)
+    assert sentence in str(asked.exception)
+    assert not out.exists()
