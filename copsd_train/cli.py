@@ -14,6 +14,7 @@ from copsd_train.commands.run_all import run_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from copsd_train.recipe import Recipe
     from copsd_train.run import Run
 
 app = make_app("copsd-train")
@@ -50,6 +51,11 @@ def run(
     demo: Annotated[bool, typer.Option("--demo", help="Sizes for minutes on two cores.")] = False,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
     trust_remote_code: Annotated[bool, typer.Option(help="Run model code that comes with the weights.")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Show memory and time it would need, and stop.")] = False,
+    hardware: Annotated[str, typer.Option(help="For --estimate: a100, h100 or h200.")] = "a100",
+    answer_tokens: Annotated[
+        int | None, typer.Option(min=1, help="For --estimate: mean length of answers, else the longest.")
+    ] = None,
 ) -> None:
     """Run a recipe, or continue the run in --out."""
     from copsd_bench.models.resolve import resolve_model
@@ -62,7 +68,10 @@ def run(
         return Run.start(out, resolved, base, ["copsd-train", *map(published, sys.argv[1:])])
 
     resolved = load_recipe(recipe, changes, demo)
-    _execute(begin)
+    if estimate:
+        _estimate(resolved, model, revision, trust_remote_code, hardware, answer_tokens)
+    else:
+        _execute(begin)
 
 
 @app.command()
@@ -99,6 +108,17 @@ def merge(
     target = out or run_folder / f"merged-{adapter}"
     merge_adapter(found.base, folder, target)
     print(target)
+
+
+def _estimate(
+    recipe: "Recipe", model: str, revision: str | None, trust_remote_code: bool, hardware: str, answer: int | None
+) -> None:
+    from copsd_bench.models import estimate as models
+    from copsd_train.estimate import estimate, show
+
+    device = models.hardware(hardware)
+    architecture = models.architecture(model, revision, trust_remote_code)
+    show(estimate(recipe, architecture, device, answer), recipe, architecture, device, hardware)
 
 
 def _execute(begin: "Callable[[], Run]") -> None:

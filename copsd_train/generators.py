@@ -8,6 +8,7 @@ from pathlib import Path
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
 from copsd_bench.errors import CopsdError
 from copsd_train.distill_recipe import Rollout
+from copsd_train.images import with_picture
 from copsd_train.policy import Policy
 from copsd_train.rollouts import Generate
 from copsd_train.run import read_lines
@@ -73,6 +74,7 @@ def _vllm(config: Rollout, policy: Policy, folder: Path) -> Iterator[Generate]:
                 # A new folder each time: vLLM knows an adapter by name and path, and keeps what it has read.
                 policy.save(Path(adapters) / str(steps))
                 engine.replace_adapter("student", Path(adapters) / str(steps))
-                return engine.generate(View(adapter="student"), prompts, sampling, seeds)
+                shown = [with_picture(prompt) for prompt in prompts]
+                return engine.generate(View(adapter="student"), shown, sampling, seeds)
 
             yield generate

@@ -1,6 +1,7 @@
 """One model under training: base weights, named LoRA adapters on them, and who looks at them how."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,8 @@ import torch
 
 from copsd_bench.cachedir import staging_dir
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import features
+from copsd_bench.engine.images import PixelLimits
+from copsd_bench.engine.inputs import extra_inputs
 from copsd_bench.engine.protocol import Completion, Intervention, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
@@ -19,7 +21,7 @@ from copsd_bench.models.adapter import check_adapter
 from copsd_bench.models.dtype import checked_device, default_device, default_dtype
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.recipe import Recipe
-from copsd_train.recipe_parts import Lora
+from copsd_train.recipe_parts import Lora, Vision
 from copsd_train.sharding import sharded_copy
 
 BASE_NOTE = "copsd_base.json"
@@ -58,9 +60,8 @@ class CompletionModel(torch.nn.Module):
         # Padding on the right is after everything that counts: a causal model does not see it.
         ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-        states = self.head.states(
-            input_ids=ids, attention_mask=mask, use_cache=False, **features(prompts, self.head.model)
-        )
+        extra = extra_inputs(prompts, self.head.model, [len(row) for row in rows])
+        states = self.head.states(input_ids=ids, attention_mask=mask, use_cache=False, **extra)
         starts = torch.tensor([len(prompt.ids) - 1 for prompt in prompts], device=device)
         steps = torch.arange(max(map(len, completions)), device=device)
         positions = (starts.unsqueeze(1) + steps).clamp(max=width - 1)
@@ -106,12 +107,16 @@ class Policy:
         dtype = recipe.dtype or default_dtype(device)
 
         def load(folders: Mapping[str, Path], weights: Path = base.path) -> TransformersEngine:
-            return TransformersEngine(weights, folders, dtype, device, trust_remote_code=base.trust_remote_code)
+            own_code, limits = base.trust_remote_code, PixelLimits.of(recipe.vision.pixels)
+            return TransformersEngine(weights, folders, dtype, device, None, own_code, limits=limits)
 
         if self.full:
             # What is trained cannot be looked at without what was trained: base and teacher need weights of their own.
             self.engine, fixed = load({}, start or base.path), load(adapters)
             self.engine.model.requires_grad_(True)
+            if recipe.vision.tower == "frozen":
+                _freeze_vision(self.engine.model)
+            self._names = [n for n, p in self.engine.model.named_parameters() if p.requires_grad]
             self._sides = {name: (fixed, View(adapter=name)) for name in adapters}
             self._sides |= {"base": (fixed, View()), trained: (self.engine, View())}
             if ema:
@@ -124,7 +129,7 @@ class Policy:
             for name in names:
                 if name not in adapters:
                     torch.manual_seed(recipe.seed)  # student and ema start equal
-                    _add_adapter(self.engine, name, recipe.lora)
+                    _add_adapter(self.engine, name, recipe.lora, recipe.vision)
             self.engine.model.set_adapter(trained)
             self._sides = {name: (self.engine, View(adapter=name)) for name in {*names, *adapters}}
             self._sides["base"] = (self.engine, View())
@@ -164,7 +169,8 @@ class Policy:
         """Parameters of what is trained, or of the view `ema`, by names that agree between the two."""
         model = self.model.model if who is None else self._sides[who][0].model
         if self.full:
-            return dict(model.named_parameters())
+            parameters = dict(model.named_parameters())
+            return {name: parameters[name] for name in self._names}
         mark = f".{who or self.trained}."
         return {n.replace(mark, "."): p for n, p in model.named_parameters() if "lora_" in n and mark in n}
 
@@ -182,7 +188,7 @@ class Policy:
         with staging_dir(folder.parent, folder.name) as staging:
             if self.full:
                 model.save_pretrained(staging)
-                self.engine.tokenizer.save_pretrained(staging)
+                (self.engine.encode_prompt.processor or self.engine.tokenizer).save_pretrained(staging)
             else:
                 _save_adapter(model, self.trained, staging, self.base)
             replace_folder(staging, folder)
@@ -252,13 +258,33 @@ def replace_folder(staging: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _add_adapter(engine: TransformersEngine, name: str, lora: Lora) -> None:
+def _freeze_vision(model: Any) -> None:
+    pattern = not_language(model)
+    for name, parameter in model.named_parameters():
+        if pattern is not None and re.fullmatch(pattern, name):
+            parameter.requires_grad_(False)
+
+
+def not_language(model: Any) -> str | None:
+    """A pattern of the names of all modules outside the language model: the vision tower and its projector.
+
+    None for a text-only model.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not hasattr(inner.config, "vision_config"):
+        return None
+    decoder = next(name for name, module in inner.named_modules() if module is inner.get_decoder())
+    return rf"(?!{re.escape(decoder)}\.|lm_head).*"
+
+
+def _add_adapter(engine: TransformersEngine, name: str, lora: Lora, vision: Vision) -> None:
     """A new adapter (its B factor is zero: it changes nothing yet), in the base's dtype."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
+    excluded = not_language(engine.model) if vision.tower == "frozen" else None
     config = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets,
-        task_type="CAUSAL_LM",
+        exclude_modules=excluded, task_type="CAUSAL_LM",
     )  # fmt: skip
     try:
         if isinstance(engine.model, PeftModel):

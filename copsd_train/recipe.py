@@ -18,7 +18,7 @@ from copsd_train.corpora.reframing import ReframingConfig
 from copsd_train.corpora.schema import Kind
 from copsd_train.distill_recipe import Distill
 from copsd_train.preference_recipe import Preference
-from copsd_train.recipe_parts import Checkpoints, Lora, MonitorSettings, Section, Sft
+from copsd_train.recipe_parts import Checkpoints, Lora, MonitorSettings, Section, Sft, Vision
 from copsd_train.steering_recipe import Steering
 
 
@@ -31,6 +31,7 @@ class Recipe(Section):
         dtype, device: empty chooses by hardware.
         tuning: `lora`, or `full` (the student is a copy of all weights).
         lora: of every adapter trained.
+        vision: pixels of images, and whether the vision tower is trained.
         gradient_checkpointing: recompute activations in the backward pass to save memory.
         prompts: files of PromptRow; none takes the packaged corpus.
         allow_overlap: train on prompts that a benchmark on this machine has too.
@@ -51,6 +52,7 @@ class Recipe(Section):
     device: str = ""
     tuning: Literal["lora", "full"] = "lora"
     lora: Lora
+    vision: Vision = Vision()
     gradient_checkpointing: bool = True
     prompts: list[str] = Field(default=[])
     allow_overlap: bool = False

@@ -36,6 +36,18 @@ class Lora(Section):
         return self
 
 
+class Vision(Section):
+    """Images of a vision-language model; text-only models have none.
+
+    Attributes:
+        pixels: fewest and most pixels of an image, for processors that take limits; None leaves their own.
+        tower: `frozen` trains the language model alone, `trained` also what turns pixels into embeddings.
+    """
+
+    pixels: tuple[int, int] | None = None
+    tower: Literal["frozen", "trained"] = "frozen"
+
+
 class Optimiser(Section):
     """AdamW with a warm-up and a schedule.
 

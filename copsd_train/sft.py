@@ -15,6 +15,7 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train import losses
 from copsd_train.corpora.answers import stream
 from copsd_train.corpora.schema import SftRow
+from copsd_train.images import encoded, user_turn
 from copsd_train.optimiser import Updater, not_finite
 from copsd_train.policy import Policy
 from copsd_train.recipe_parts import Sft
@@ -41,8 +42,10 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
     examples = []
     for row in rows:
         context = load_constitution(row.context).context() if config.with_context and row.context else None
-        prompt = engine.encode([{"role": "user", "content": row.prompt}], context)
+        prompt = encoded(engine, user_turn(row.prompt, row.image), context)
         response = encode(row.response, row.complete)
+        if prompt.images and engine.placeholder in response:
+            raise CopsdError(f"Row {row.id!r}: its response holds an image placeholder; take it out.", ExitCode.DATA)
         if len(prompt.ids) + len(response) <= min(config.max_tokens, engine.max_length):
             examples.append(Example(prompt, response))
     if not examples:
@@ -77,9 +80,9 @@ def answer_frame(engine: TransformersEngine) -> tuple[str, int]:
     The token is the first one there that ends generation, or the tokenizer's end of sequence if there is none.
     """
     question, probe = [{"role": "user", "content": "a"}], "PROBE"
-    before = str(engine.tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
-    answered = [*question, {"role": "assistant", "content": probe}]
-    whole = str(engine.tokenizer.apply_chat_template(answered, tokenize=False))
+    render = engine.encode_prompt.render
+    before = render(question)
+    whole = render([*question, {"role": "assistant", "content": probe}], closed=True)
     prefix, _, after = whole.removeprefix(before).partition(probe)
     ids = engine.tokenizer(after, add_special_tokens=False)["input_ids"]
     end = next((i for i in ids if i in engine.eos_ids), engine.tokenizer.eos_token_id)

@@ -146,6 +146,7 @@ def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:
             "id": row.source.id,
             "kind": row.source.kind,
             "context": row.context,
+            **({"image_sha256": row.source.image_sha256} if row.source.image else {}),
             "answer": completion.text,
             "stop_reason": completion.stop_reason,
             "outcome": None if batch.outcomes[i].isnan() else float(batch.outcomes[i]),

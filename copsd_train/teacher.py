@@ -13,6 +13,7 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train.candidates import instruction_context
 from copsd_train.corpora.schema import PromptRow, constitution_of
 from copsd_train.distill_recipe import Teacher
+from copsd_train.images import encoded, user_turn
 
 GOLD = (
     f"{SLOT}\n\nFor your eyes only, this is a reference answer to the message above:\n\n{{reference}}\n\n"
@@ -96,9 +97,8 @@ def build_rows(
     rows = []
     for prompt in prompts:
         context = policy(prompt)
-        message = [{"role": "user", "content": prompt.prompt}]
-        student = _encoded(engine, message, None, prompt.id)
-        teacher = student if context is None else _encoded(engine, message, context, prompt.id)
+        student = _encoded(engine, prompt, None)
+        teacher = student if context is None else _encoded(engine, prompt, context)
         row = Row(prompt, student, teacher, context.name if context else None)
         check_row(row, context, engine, max_tokens)
         rows.append(row)
@@ -129,6 +129,10 @@ def check_row(row: Row, context: Context | None, engine: TransformersEngine, max
         return
     if row.teacher.ids == row.student.ids:
         raise CopsdError(f"{where}: teacher and student see the same tokens although context {context.name!r} is set.")
+    if row.teacher.images != row.student.images or _placeholders(row.teacher, engine) != _placeholders(
+        row.student, engine
+    ):
+        raise CopsdError(f"{where}: teacher and student do not see the same image; check the chat template.")
     seen = _squeezed(engine.tokenizer.decode(row.teacher.ids, skip_special_tokens=False))
     whole = context.wrap(row.source.prompt) if context.placement == "user" else context.text
     for part, name in ((whole, f"context {context.name!r}"), (row.source.prompt, "question")):
@@ -183,11 +187,16 @@ def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: Tea
         )
 
 
-def _encoded(engine: TransformersEngine, message: list[dict[str, str]], context: Context | None, row: str) -> Prompt:
+def _encoded(engine: TransformersEngine, row: PromptRow, context: Context | None) -> Prompt:
     try:
-        return engine.encode(message, context)
+        return encoded(engine, user_turn(row.prompt, row.image), context)
     except CopsdError as error:
-        raise CopsdError(f"Row {row!r}: {error}", error.code) from error
+        raise CopsdError(f"Row {row.id!r}: {error}", error.code) from error
+
+
+def _placeholders(prompt: Prompt, engine: TransformersEngine) -> int:
+    """Tokens that stand for pixels; 0 without an image."""
+    return prompt.ids.count(engine.placeholder) if prompt.images and engine.placeholder is not None else 0
 
 
 def _squeezed(text: str) -> str:

@@ -48,7 +48,7 @@ class Context:
         messages = [dict(message) for message in conversation]
         if self.placement == "system":
             if messages and messages[0]["role"] == "system":
-                messages[0]["content"] = f"{self.text}\n\n{messages[0]['content']}"
+                messages[0]["content"] = self._before(messages[0]["content"])
                 return messages
             return [{"role": "system", "content": self.text}, *messages]
         for message in reversed(messages):
@@ -56,6 +56,11 @@ class Context:
                 message["content"] = self._wrap_content(message["content"])
                 return messages
         raise CopsdError(f"Context {self.name!r} wraps a user turn, but the conversation has none.")
+
+    def _before(self, content: Any) -> Any:
+        if isinstance(content, str):
+            return f"{self.text}\n\n{content}"
+        return [{"type": "text", "text": f"{self.text}\n\n"}, *content]
 
     def _wrap_content(self, content: Any) -> Any:
         if isinstance(content, str):

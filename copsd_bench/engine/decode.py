@@ -8,7 +8,7 @@ import torch
 
 from copsd_bench.engine.distributions import entropy
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import CacheUse, KvBatch, prompt_key, whole
+from copsd_bench.engine.kv import CacheUse, KvBatch, whole
 from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
 from copsd_bench.engine.sample import RowStream, choose
@@ -45,10 +45,18 @@ class Decoder:
         max_length: the model's context window in tokens.
         batch_size: most rows decoded together.
         use: what the model's cache is good for.
+        never: a token that is never chosen: an image's placeholder in an answer would ask for pixels it has not.
     """
 
     def __init__(
-        self, head: Head, tokenizer: Any, eos_ids: frozenset[int], max_length: int, batch_size: int, use: CacheUse
+        self,
+        head: Head,
+        tokenizer: Any,
+        eos_ids: frozenset[int],
+        max_length: int,
+        batch_size: int,
+        use: CacheUse,
+        never: int | None = None,
     ) -> None:
         self.head = head
         self.tokenizer = tokenizer
@@ -56,6 +64,7 @@ class Decoder:
         self.max_length = max_length
         self.batch_size = batch_size
         self.use = use
+        self.never = never
         self.prefixes = Prefixes(head)
 
     @torch.inference_mode()
@@ -101,14 +110,14 @@ class Decoder:
         if not new:
             return batch
         ordered = sorted(new, key=lambda row: len(row.prompt.ids))
-        distinct = list({prompt_key(row.prompt): row.prompt for row in ordered}.values())
+        distinct = list({row.prompt.key: row.prompt for row in ordered}.values())
         shared = self.prefixes.length(distinct) if self.use.joins else 0
         # Caches that cannot be joined must be filled in one pass.
         for group in _groups(ordered, PREFILL_TOKENS, shared) if self.use.joins else [ordered]:
-            unique = list({prompt_key(row.prompt): row.prompt for row in group}.values())
-            index = {prompt_key(prompt): i for i, prompt in enumerate(unique)}
+            unique = list({row.prompt.key: row.prompt for row in group}.values())
+            index = {prompt.key: i for i, prompt in enumerate(unique)}
             joined, states = self.prefixes.prefill(unique, shared)
-            where = torch.tensor([index[prompt_key(row.prompt)] for row in group], device=joined.mask.device)
+            where = torch.tensor([index[row.prompt.key] for row in group], device=joined.mask.device)
             self._sample(states[where], group)
             if len(group) != len(unique):
                 joined.select(where)
@@ -134,7 +143,10 @@ class Decoder:
 
     def _sample_some(self, states: torch.Tensor, rows: Sequence[Row]) -> None:
         logits = self.head.logits(states)
-        chosen = choose(logits, [row.sampling for row in rows], [row.stream for row in rows])
+        open_ = logits
+        if self.never is not None:
+            open_ = logits.index_fill(1, torch.tensor([self.never], device=logits.device), -torch.inf)
+        chosen = choose(open_, [row.sampling for row in rows], [row.stream for row in rows])
         logprobs = logits.log_softmax(dim=-1)
         picked = logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1)
         values = zip(rows, chosen.tolist(), picked.tolist(), entropy(logprobs).tolist(), strict=True)

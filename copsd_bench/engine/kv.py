@@ -1,7 +1,7 @@
 """Batches over one KV cache: left-padded prefill, rows selected, repeated, trimmed and joined."""
 
 import copy
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 
 from copsd_bench.engine.head import Head
+from copsd_bench.engine.inputs import extra_inputs, next_positions
 from copsd_bench.engine.protocol import Prompt
 
 
@@ -20,15 +21,12 @@ class KvBatch:
     Attributes:
         cache: keys and values, batch B, width T.
         mask: 1 where a cached position is real, shape [B, T].
+        after: the next position of each row, shape [B].
     """
 
     cache: DynamicCache
     mask: torch.Tensor
-
-    @property
-    def lengths(self) -> torch.Tensor:
-        """Tokens each row has seen, shape [B]; also the next position of each row."""
-        return self.mask.sum(dim=1)
+    after: torch.Tensor
 
     def twin(self) -> "KvBatch":
         """The same rows again, to select from apart; tensors are shared, as selecting makes new ones."""
@@ -40,9 +38,9 @@ class KvBatch:
         """Keep (or repeat) these rows, in this order, and drop columns that are padding for all of them."""
         for layer in self.cache.layers:
             layer.reorder_cache(rows)  # unlike `batch_select_indices`, every kind of layer has it, recurrent ones too
-        self.mask = self.mask[rows]
+        self.mask, self.after = self.mask[rows], self.after[rows]
         if joinable(self.cache):
-            padding = int((self.mask.shape[1] - self.lengths.max()).item())
+            padding = int((self.mask.shape[1] - self.mask.sum(dim=1).max()).item())
             if padding > 0:
                 self.mask = self.mask[:, padding:]
                 for layer in self.cache.layers:
@@ -51,7 +49,8 @@ class KvBatch:
     def step(self, head: Head, tokens: torch.Tensor) -> torch.Tensor:
         """Feed each row one more token, [B, 1]; returns the states of that position (see `Head`)."""
         # A finished row may be fed beyond the context window until it is dropped.
-        position = in_window(self.lengths.unsqueeze(1), head.model)
+        position = in_window(self.after.unsqueeze(1), head.model)
+        self.after = self.after + 1
         self.mask = torch.cat([self.mask, self.mask.new_ones((len(tokens), 1))], dim=1)
         return head.last_states(
             input_ids=tokens,
@@ -69,6 +68,7 @@ class KvBatch:
             mine.values = torch.cat([_left_pad(mine.values, width), _left_pad(theirs.values, width)])
         masks = [torch.nn.functional.pad(mask, (width - mask.shape[1], 0)) for mask in (self.mask, other.mask)]
         self.mask = torch.cat(masks)
+        self.after = torch.cat([self.after, other.after])
 
 
 def joinable(cache: DynamicCache) -> bool:
@@ -122,15 +122,10 @@ def cache_use(head: Head) -> CacheUse:
     return CacheUse(batches=True, joins=joinable(batch.cache), expands=expandable(batch.cache))
 
 
-def prompt_key(prompt: Prompt) -> Hashable:
-    """Rows share a prompt when ids agree and features are the same object (or there are none)."""
-    return (prompt.ids, id(prompt.features) if prompt.features else None)
-
-
 def whole(head: Head, prompt: Prompt, ids: Sequence[int]) -> torch.Tensor:
     """States [1, T, .] of a prompt and further tokens in one pass without a cache or padding (see `Head`)."""
     tokens = torch.tensor([[*prompt.ids, *ids]], device=head.model.device)
-    return head.states(input_ids=tokens, use_cache=False, **features([prompt], head.model))
+    return head.states(input_ids=tokens, use_cache=False, **extra_inputs([prompt], head.model, [tokens.shape[1]]))
 
 
 def new_cache(model: Any) -> DynamicCache:
@@ -143,7 +138,7 @@ def prefill(head: Head, prompts: Sequence[Prompt]) -> tuple[KvBatch, torch.Tenso
 
     Args:
         head: the model, under the wanted view.
-        prompts: B prompts; features (pixels) of all rows are concatenated along the batch.
+        prompts: B prompts, with or without images.
 
     Returns:
         The batch, its cache as wide as the longest prompt, and the states of the last position (see `Head`).
@@ -151,15 +146,10 @@ def prefill(head: Head, prompts: Sequence[Prompt]) -> tuple[KvBatch, torch.Tenso
     model = head.model
     ids, mask = left_padded([prompt.ids for prompt in prompts], model.device)
     cache = new_cache(model)
-    states = head.last_states(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions(mask),
-        past_key_values=cache,
-        use_cache=True,
-        **features(prompts, model),
-    )
-    return KvBatch(cache, mask), states
+    placed = {"position_ids": positions(mask)}
+    placed |= extra_inputs(prompts, model, [len(prompt.ids) for prompt in prompts], left=True)
+    states = head.last_states(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **placed)
+    return KvBatch(cache, mask, next_positions(prompts, model).to(model.device)), states
 
 
 def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,13 +172,6 @@ def in_window(positions: torch.Tensor, model: Any) -> torch.Tensor:
     """Positions of padding and finished rows moved into the context window: learned positions end with it."""
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return positions if window is None else positions.clamp(max=window - 1)
-
-
-def features(prompts: Sequence[Prompt], model: Any) -> dict[str, torch.Tensor]:
-    """Processor outputs of all rows as forward arguments, floating ones in the model's dtype."""
-    keys = {key for prompt in prompts for key in prompt.features}
-    merged = {key: torch.cat([p.features[key] for p in prompts if key in p.features]) for key in sorted(keys)}
-    return {k: v.to(model.device, model.dtype if v.is_floating_point() else None) for k, v in merged.items()}
 
 
 def _left_pad(states: torch.Tensor, width: int) -> torch.Tensor:

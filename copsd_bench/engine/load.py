@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from copsd_bench.engine.images import Processor
 from copsd_bench.errors import CopsdError, ExitCode
 
 
@@ -15,7 +16,7 @@ class Loaded:
 
     model: Any
     tokenizer: Any
-    processor: Any
+    processor: Processor | None
     max_length: int
     eos_ids: frozenset[int]
 
@@ -39,7 +40,6 @@ def load_model(
         AutoConfig,
         AutoModelForCausalLM,
         AutoModelForImageTextToText,
-        AutoProcessor,
         AutoTokenizer,
     )
     from transformers.utils import logging
@@ -54,9 +54,10 @@ def load_model(
         vision = hasattr(config, "vision_config")
         loader = AutoModelForImageTextToText if vision else AutoModelForCausalLM
         model = loader.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True, **common)
-        processor: Any = AutoProcessor.from_pretrained(path, **common) if vision else None
-        tokenizer = processor.tokenizer if vision else AutoTokenizer.from_pretrained(path, **common)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(path, **common)
+        processor = Processor(path, tokenizer, config.image_token_id, trust_remote_code) if vision else None
+        tokenizer = processor.tokenizer if processor is not None else tokenizer
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CopsdError(f"Model {path} cannot be loaded: {reason}", ExitCode.MODEL) from error
     model = model.to(device)

@@ -74,6 +74,7 @@ def _continued(head: Head, start: KvBatch, rows: Sequence[Sequence[int]]) -> tup
     padding = (ids.shape[1] - real.sum(dim=1)).unsqueeze(1)
     column = torch.arange(width + ids.shape[1], device=ids.device).expand(len(rows), -1)
     batch.mask = (column >= padding).long()
+    batch.after = width + real.sum(dim=1)
     if bool(padding.any()):
         source = torch.where((column >= padding) & (column < width + padding), column - padding, column)
         for layer in batch.cache.layers:

@@ -5,7 +5,7 @@ A *view* is how the same weights are looked at (adapter and intervention); a *co
 of the base weights.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 from copsd_bench.engine.context import Context
+from copsd_bench.engine.images import PixelLimits
 from copsd_bench.errors import CopsdError
 
 StopReason = Literal["stop", "max_tokens", "model_length"]
@@ -57,12 +58,19 @@ class Prompt:
     Attributes:
         ids: token ids, image placeholders already expanded.
         features: further processor outputs for this row (e.g. `pixel_values`), empty for text.
-        text: the rendered chat template, for people.
+        text: the rendered chat template, one placeholder an image.
+        images: sha256 of each image, in order.
     """
 
     ids: tuple[int, ...]
     features: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
+    images: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Hashable:
+        """What two prompts agree in when they are the same to a model."""
+        return self.ids, self.images
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,12 @@ class Engine(Protocol):
     @property
     def capabilities(self) -> frozenset[Capability]: ...
 
-    def encode(self, conversation: "Sequence[Mapping[str, Any]] | str", context: Context | None = None) -> Prompt:
+    def encode(
+        self,
+        conversation: "Sequence[Mapping[str, Any]] | str",
+        context: Context | None = None,
+        limits: PixelLimits | None = None,
+    ) -> Prompt:
         """Tokenise a conversation (messages) or raw text; the only place that applies a chat template."""
         ...
 

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai.model import (
@@ -24,6 +23,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling
 from copsd_bench.engine.spec import EngineSpec, load_worker
 from copsd_bench.errors import CopsdError, unknown_name
@@ -38,6 +38,10 @@ TOKEN_IDS = "token_ids"
 JUDGED, RAW = "judged", "raw"
 """Key of `extra_body` for guard models: arguments of the chat template that wraps a whole exchange, or `raw`, the text
 of the last message as it is."""
+PIXELS = "pixels"
+"""Key of `extra_body`: fewest and most pixels of each image, `[least, most]`, for processors that take limits."""
+IMAGES = "image_sha256"
+"""Key of the output's metadata: sha256 of each image of the prompt."""
 UNSUPPORTED = ("frequency_penalty", "presence_penalty", "logit_bias", "best_of", "response_schema", "top_logprobs")
 
 
@@ -100,9 +104,9 @@ class CopsdAPI(ModelAPI):
                 raise CopsdError(f"The copsd provider does not support {name!r}; remove it from the generate config.")
         extra = config.extra_body or {}
         for name in extra:
-            if name not in (TOKEN_IDS, JUDGED):
-                raise unknown_name("extra_body key of the copsd provider", name, (TOKEN_IDS, JUDGED))
-        prompt = self._encode(messages(input), extra.get(JUDGED))
+            if name not in (TOKEN_IDS, JUDGED, PIXELS):
+                raise unknown_name("extra_body key of the copsd provider", name, (TOKEN_IDS, JUDGED, PIXELS))
+        prompt = self._encode(messages(input), extra.get(JUDGED), extra.get(PIXELS))
         limit = self.max_tokens() if config.max_tokens is None else config.max_tokens
         sampling = Sampling(
             max_tokens=limit,
@@ -123,10 +127,10 @@ class CopsdAPI(ModelAPI):
             output.metadata = {**(output.metadata or {}), TOKEN_IDS: [list(c.ids) for c in completions]}
         return output
 
-    def _encode(self, conversation: list[dict[str, Any]], judged: dict[str, Any] | str | None) -> Prompt:
+    def _encode(self, conversation: list[dict[str, Any]], judged: dict[str, Any] | str | None, pixels: Any) -> Prompt:
         engine = self.worker.engine
         if judged is None:
-            return engine.encode(conversation)
+            return engine.encode(conversation, None, PixelLimits.of(pixels))
         if isinstance(judged, str):
             return engine.encode(str(conversation[-1]["content"]))
         return engine.encode_prompt.judged(conversation, judged)
@@ -148,14 +152,15 @@ class CopsdAPI(ModelAPI):
             usage=ModelUsage(
                 input_tokens=len(prompt.ids), output_tokens=generated, total_tokens=len(prompt.ids) + generated
             ),
-            metadata=token_statistics(completions[0]),
+            metadata=token_statistics(completions[0]) | ({IMAGES: list(prompt.images)} if prompt.images else {}),
         )
 
 
 def _streams(prompt: Prompt, seed: int | None, count: int) -> list[int]:
     """Random streams of a prompt's answers: the same for the same seed, whenever it is asked; fresh without a seed."""
     root = secrets.randbits(64) if seed is None else seed
-    key = hashlib.sha256(f"{root}:{prompt.ids}".encode()).digest()
+    images = f":{prompt.images}" if prompt.images else ""
+    key = hashlib.sha256(f"{root}:{prompt.ids}{images}".encode()).digest()
     return [int.from_bytes(hashlib.sha256(key + n.to_bytes(8)).digest()[:7]) for n in range(count)]
 
 
@@ -189,5 +194,5 @@ def _part(part: Any) -> dict[str, Any]:
     if isinstance(part, ContentImage):
         if part.image.startswith(("http://", "https://")):
             raise CopsdError(f"Image {part.image!r} is a web address; download it and give a local file.")
-        return {"type": "image", "image": part.image if part.image.startswith("data:") else Path(part.image)}
+        return {"type": "image", "image": part.image.removeprefix("file://")}
     raise CopsdError(f"The copsd provider takes text and images, not {part.type!r} content.")

@@ -1,11 +1,12 @@
 """States at completion positions, before the LM head: a prompt shared by several completions is computed once."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import in_window, new_cache, prefill, prompt_key, whole
+from copsd_bench.engine.kv import in_window, new_cache, prefill, whole
 from copsd_bench.engine.protocol import Prompt
 
 STATE_TOKENS = 8192
@@ -26,7 +27,7 @@ def batches(completions: Rows, *sides: tuple[Head, Sequence[Prompt]]) -> Iterato
         sides: each way to look at the rows: the model, and the prompt of each row.
     """
     todo = [i for i, completion in enumerate(completions) if completion]
-    order = sorted(todo, key=lambda i: (*((len(p[i].ids), p[i].ids) for _, p in sides), len(completions[i])))
+    order = sorted(todo, key=lambda i: (*((len(p[i].ids), p[i].key) for _, p in sides), len(completions[i])))
     batch: list[int] = []
     for i in order:
         if batch and not all(_fits([*batch, i], head, prompts, completions) for head, prompts in sides):
@@ -63,17 +64,17 @@ def _fits(rows: list[int], head: Head, prompts: Sequence[Prompt], completions: R
     most = STATE_TOKENS if head.separate else min(STATE_TOKENS, LOGIT_TOKENS)
     width = max(len(completions[i]) for i in rows)
     length = max(len(prompts[i].ids) for i in rows)
-    distinct = len({prompts[i].ids for i in rows})
+    distinct = len({prompts[i].key for i in rows})
     return max(len(rows) * width, distinct * length) <= most and len(rows) * (length + width) <= CACHE_TOKENS
 
 
 def _prefixed(head: Head, prompts: Sequence[Prompt], completions: Rows) -> list[torch.Tensor]:
     """Prefill each distinct prompt but its last token, expand, and run last token + completion on top."""
-    unique = list({prompt_key(prompt): prompt for prompt in prompts}.values())
-    index = {prompt_key(prompt): i for i, prompt in enumerate(unique)}
+    unique = list({prompt.key: prompt for prompt in prompts}.values())
+    index = {prompt.key: i for i, prompt in enumerate(unique)}
     model = head.model
     device = model.device
-    shortened = [Prompt(ids=prompt.ids[:-1], features=prompt.features) for prompt in unique]
+    shortened = [replace(prompt, ids=prompt.ids[:-1]) for prompt in unique]
     prefix = prefill(head, shortened)[0] if any(prompt.ids for prompt in shortened) else None
     states: dict[int, torch.Tensor] = {}
     for group in _alike([len(completion) for completion in completions]):
@@ -82,8 +83,8 @@ def _prefixed(head: Head, prompts: Sequence[Prompt], completions: Rows) -> list[
         start = torch.zeros((len(group), 1), dtype=torch.long, device=device)
         if prefix is not None:
             own = prefix.twin()
-            own.select(torch.tensor([index[prompt_key(prompts[i])] for i in group], device=device))
-            mask, cache, start = own.mask, own.cache, own.lengths.unsqueeze(1)
+            own.select(torch.tensor([index[prompts[i].key] for i in group], device=device))
+            mask, cache, start = own.mask, own.cache, own.after.unsqueeze(1)
         rows = [[prompts[i].ids[-1], *completions[i]] for i in group]
         width = max(len(row) for row in rows) - 1
         ids = torch.zeros((len(rows), width), dtype=torch.long)

@@ -11,6 +11,7 @@ from copsd_bench.engine.context import Context
 from copsd_bench.engine.decode import Decoder, Row
 from copsd_bench.engine.encode import Conversation, Encoder
 from copsd_bench.engine.head import Head
+from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.kv import cache_use, whole
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
@@ -37,6 +38,7 @@ class TransformersEngine:
         batch_size: most rows decoded together; None chooses by device.
         trust_remote_code: run model code that comes with the weights.
         packed: faster on a CPU in bf16, for inference only: training needs the weights as they are.
+        limits: pixels of each image where nothing else is said.
     """
 
     capabilities: frozenset[Capability] = frozenset(
@@ -52,6 +54,7 @@ class TransformersEngine:
         batch_size: int | None = None,
         trust_remote_code: bool = False,
         packed: bool = False,
+        limits: PixelLimits | None = None,
     ) -> None:
         from copsd_bench.engine.load import load_model
 
@@ -61,7 +64,7 @@ class TransformersEngine:
         self.max_length = loaded.max_length
         self.eos_ids = loaded.eos_ids
         self.batch_size = batch_size or DEFAULT_BATCH.get(torch.device(device).type, 32)
-        self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length)
+        self.encode_prompt = Encoder(loaded.tokenizer, loaded.processor, loaded.max_length, limits=limits)
         self.head = Head(self.model)
         with using(self.model, View()):  # the architecture decides; an adapter may only magnify rounding
             self.cache_use = cache_use(self.head)
@@ -77,14 +80,21 @@ class TransformersEngine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def encode(self, conversation: Conversation | str, context: Context | None = None) -> Prompt:
+    def encode(
+        self, conversation: Conversation | str, context: Context | None = None, limits: PixelLimits | None = None
+    ) -> Prompt:
         """See `Encoder`."""
-        return self.encode_prompt(conversation, context)
+        return self.encode_prompt(conversation, context, limits)
 
     @property
     def adapters(self) -> frozenset[str]:
         """Names of the loaded adapters."""
         return frozenset(getattr(self.model, "peft_config", ()))
+
+    @property
+    def placeholder(self) -> int | None:
+        """The token that stands for pixels; None for a text-only model."""
+        return self.encode_prompt.placeholder
 
     @property
     def vocabulary_size(self) -> int:
@@ -170,7 +180,8 @@ class TransformersEngine:
     def decode(self, view: View, pull: Callable[[int], Sequence[Row]]) -> None:
         """Decode rows as `pull` hands them over (see `Decoder.run`)."""
         with self.turns, using(self.model, view):
-            Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, self.batch_size, self.cache_use).run(pull)
+            size, use, never = self.batch_size, self.cache_use, self.placeholder
+            Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, size, use, never).run(pull)
 
     def score(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.encode import Conversation, Encoder
+from copsd_bench.engine.images import PixelLimits, Processor
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, StopReason, TokenScores, View
 from copsd_bench.engine.vllm_launch import launch
 from copsd_bench.errors import CopsdError, ExitCode, unknown_name
@@ -49,14 +50,18 @@ class VllmEngine:
     ) -> None:
         self._vllm = launch(path, adapters or {}, dtype, max_model_len, engine_args or {}, trust_remote_code)
         self._names = map(str, count())
-        self.tokenizer, self.eos_ids = _load_tokenizer(path, trust_remote_code)
+        self.tokenizer, processor, self.eos_ids = _load_tokenizer(path, trust_remote_code)
         self.max_length = self._vllm.max_model_len
         self.batch_size = self._vllm.max_num_seqs
-        self.encode_prompt = Encoder(self.tokenizer, None, self.max_length)
+        self.encode_prompt = Encoder(self.tokenizer, processor, self.max_length, keeps_images=True)
+        if processor is not None:
+            self.capabilities = self.capabilities | {"images"}
 
-    def encode(self, conversation: Conversation | str, context: Context | None = None) -> Prompt:
+    def encode(
+        self, conversation: Conversation | str, context: Context | None = None, limits: PixelLimits | None = None
+    ) -> Prompt:
         """See `Encoder`."""
-        return self.encode_prompt(conversation, context)
+        return self.encode_prompt(conversation, context, limits)
 
     def generate(
         self,
@@ -96,7 +101,7 @@ class VllmEngine:
 
         Args:
             view: the bare weights or an adapter.
-            prompt: text only.
+            prompt: encoded by this engine.
             sampling: how to draw; row `seed` matters above temperature 0.
             seed: the row's own random stream.
 
@@ -110,8 +115,6 @@ class VllmEngine:
             _refuse("steer the residual stream (intervention)")
         if view.adapter is not None and view.adapter not in self._vllm.adapters:
             raise unknown_name("adapter", view.adapter, [*self._vllm.adapters, "(none: the bare weights)"])
-        if prompt.features:
-            _refuse("take images")
         if len(prompt.ids) >= self.max_length:
             raise CopsdError(
                 f"A prompt of {len(prompt.ids)} tokens does not fit the context window of {self.max_length}; "
@@ -181,10 +184,11 @@ class VllmEngine:
             stop=list(sampling.stop),
             stop_token_ids=sorted(self.eos_ids),
             logprobs=0,  # of the sampled token alone
+            logit_bias=None if self.encode_prompt.placeholder is None else {self.encode_prompt.placeholder: -100.0},
             detokenize=bool(sampling.stop),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        tokens = {"prompt_token_ids": list(prompt.ids)}
+        tokens = request_of(prompt, self.tokenizer)
         adapter = self._vllm.adapters[view.adapter] if view.adapter is not None else None
         try:
             async for output in self._vllm.engine.generate(tokens, params, next(self._names), lora_request=adapter):
@@ -239,8 +243,19 @@ def _refuse(what: str) -> NoReturn:
     raise CopsdError(f"The engine 'vllm' cannot {what}; use the engine 'transformers' for that.")
 
 
-def _load_tokenizer(path: Path, trust_remote_code: bool) -> tuple[Any, frozenset[int]]:
-    """The tokenizer, and the ids that end an answer by the same rule as in the transformers engine."""
+def request_of(prompt: Prompt, tokenizer: Any) -> dict[str, Any]:
+    """A prompt as vLLM takes it: images as they are and one placeholder each, which it expands by itself."""
+    if not prompt.features:
+        return {"prompt_token_ids": list(prompt.ids)}
+    return {
+        "prompt_token_ids": tokenizer(prompt.text, add_special_tokens=False)["input_ids"],
+        "multi_modal_data": {"image": list(prompt.features["images"])},
+        "mm_processor_kwargs": dict(prompt.features["options"]),
+    }
+
+
+def _load_tokenizer(path: Path, trust_remote_code: bool) -> tuple[Any, Processor | None, frozenset[int]]:
+    """The tokenizer, the processor of images if it has one, and the ids that end an answer as in the other engine."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     from copsd_bench.engine.transformers_engine import eos_ids
@@ -252,4 +267,7 @@ def _load_tokenizer(path: Path, trust_remote_code: bool) -> tuple[Any, frozenset
         generation = GenerationConfig.from_pretrained(path, local_files_only=True)
     except OSError:  # the file is optional
         generation = GenerationConfig.from_model_config(config)
-    return tokenizer, eos_ids(tokenizer, generation, config.get_text_config())
+    vision = hasattr(config, "vision_config")
+    processor = Processor(path, tokenizer, config.image_token_id, trust_remote_code) if vision else None
+    ends = eos_ids(tokenizer, generation, config.get_text_config())
+    return (processor.tokenizer if processor is not None else tokenizer), processor, ends

@@ -93,10 +93,16 @@ def resolve_model(
     )
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name stands for a model on the hub: it looks like an id, and is no built-in and no folder here."""
+    named = _HUB_ID.fullmatch(name) is not None and not name.startswith((".", "~"))
+    return named and name not in BUILTINS and not Path(name).expanduser().is_dir()
+
+
 def _locate(name: str, revision: str | None, trust_remote_code: bool) -> tuple[Path, str | None]:
     """The model's folder, and the commit if it came from the hub."""
     folder = Path(name).expanduser()
-    if name not in BUILTINS and not folder.is_dir() and _HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
+    if is_hub_id(name):
         from copsd_bench.hub import snapshot
 
         path = snapshot(

@@ -13,6 +13,7 @@ from copsd_bench.engine.protocol import Sampling
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train.corpora.answers import Answer, EngineAnswerer, Question, stream
 from copsd_train.corpora.own_answers import origin
+from copsd_train.corpora.prompts import require_text
 from copsd_train.corpora.sample_sheet import sheet_beside, write_sheet
 from copsd_train.corpora.schema import PairRow, PromptRow, write_rows
 from copsd_train.feedback import Comparer, Comparison
@@ -44,6 +45,7 @@ def build_ai_pairs(
     Raises:
         CopsdError: no pair is left.
     """
+    require_text(rows, "Preference training")
     questions = [Question(row.prompt, None, stream(seed, "pair", row.id, i)) for row in rows for i in (0, 1)]
     answers = student.answer(questions, sampling, "Two answers to each prompt")
     rejected: Counter[str] = Counter()

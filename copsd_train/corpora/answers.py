@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from copsd_bench.engine.context import Context
+from copsd_bench.engine.images import data_uri
 from copsd_bench.engine.protocol import Completion, Engine, Sampling, View
 from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.models.digest import file_sha256
+from copsd_train.images import encoded, user_turn
 
 T = TypeVar("T")
 SELF = "self"
@@ -27,18 +30,20 @@ class Question:
         context: what is put around it.
         seed: random stream of the answer.
         before: earlier exchanges of the conversation, each what the user said and what was answered.
+        image: file the prompt is about.
     """
 
     prompt: str
     context: Context | None
     seed: int
     before: tuple[tuple[str, str], ...] = ()
+    image: str | None = None
 
     def turns(self) -> list[dict[str, Any]]:
         """The conversation without the context."""
         roles = ("user", "assistant")
         earlier = [{"role": r, "content": text} for pair in self.before for r, text in zip(roles, pair, strict=True)]
-        return [*earlier, {"role": "user", "content": self.prompt}]
+        return [*earlier, *user_turn(self.prompt, self.image)]
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation, with the context in it."""
@@ -110,8 +115,11 @@ class EngineAnswerer:
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; decoded together, each kept as soon as it is finished."""
-        prompts = [self.engine.encode(q.turns(), q.context) for q in questions]
-        keys = [_key(self.name, p.ids, sampling, q.seed) for p, q in zip(prompts, questions, strict=True)]
+        prompts = [encoded(self.engine, q.turns(), q.context) for q in questions]
+        keys = [
+            _key(self.name, p.key if p.images else p.ids, sampling, q.seed)
+            for p, q in zip(prompts, questions, strict=True)
+        ]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
         with progress(what, len(keys), len(keys) - len(missing)) as advance:
 
@@ -147,7 +155,10 @@ class InspectAnswerer:
 
     def answer(self, questions: Sequence[Question], sampling: Sampling, what: str) -> list[Answer]:
         """See `Answerer`; as many requests in flight as the model's provider allows."""
-        keys = [_key(self.name, q.messages(), sampling, q.seed) for q in questions]
+        keys = [
+            _key(self.name, [q.messages(), file_sha256(Path(q.image))] if q.image else q.messages(), sampling, q.seed)
+            for q in questions
+        ]
         missing = [i for i, key in enumerate(keys) if key not in self.ledger]
         with progress(what, len(keys), len(keys) - len(missing)) as advance:
 
@@ -203,10 +214,23 @@ class InspectAnswerer:
 
 def chat_messages(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Messages as Inspect wants them."""
-    from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+    from inspect_ai.model import (
+        ChatMessageAssistant,
+        ChatMessageSystem,
+        ChatMessageUser,
+        Content,
+        ContentImage,
+        ContentText,
+    )
+
+    def part(given: Mapping[str, Any]) -> Content:
+        return ContentImage(image=data_uri(Path(given["image"]))) if "image" in given else ContentText(**given)
 
     kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
-    return [kinds[message["role"]](content=message["content"]) for message in conversation]
+    return [
+        kinds[m["role"]](content=m["content"] if isinstance(m["content"], str) else [part(p) for p in m["content"]])
+        for m in conversation
+    ]
 
 
 def named_answerer(name: str, base: EngineAnswerer) -> "EngineAnswerer | InspectAnswerer":

@@ -41,6 +41,7 @@ class CritiqueConfig(CorpusConfig):
     """
 
     writes_pairs: ClassVar[bool] = True
+    sees_images: ClassVar[bool] = False
     kind: Literal["critique"] = "critique"
     principles: str = PACKAGED
     revisions: int = Field(default=1, ge=1, le=4)

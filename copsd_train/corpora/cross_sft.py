@@ -162,6 +162,7 @@ def _candidates(
             row.prompt,
             load_constitution(constitution_of(row)).context(),
             stream(config.seed, "candidate", name, row.id),
+            image=row.image,
         )
         for row in rows
     ]
@@ -182,7 +183,10 @@ def _rewrites(
         for k in range(config.rewrites)
     ]
     answers = base.answer(
-        [Question(text, None, stream(config.seed, "rewrite", row.id, k)) for _, row, _, text, k in asked],
+        [
+            Question(text, None, stream(config.seed, "rewrite", row.id, k), image=row.image)
+            for _, row, _, text, k in asked
+        ],
         config.rewrite_sampling,
         "Rewriting in the base model's style",
     )

@@ -30,6 +30,7 @@ def own_answers(
             row.prompt,
             load_constitution(constitution_of(row)).context() if constitution else None,
             stream(seed, "own", row.id),
+            image=row.image,
         )
         for row in rows
     ]
@@ -82,4 +83,6 @@ def sft_row(row: PromptRow, answer: Answer, provenance: dict[str, Any], with_con
         kind=row.kind,
         category=row.category,
         provenance={"source": row.source, **provenance},
+        image=row.image,
+        image_sha256=row.image_sha256,
     )

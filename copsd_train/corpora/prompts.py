@@ -21,11 +21,13 @@ class CorpusConfig(BaseModel):
         rows: at most this many rows of a kind, drawn evenly over categories and routes.
         seed: of draws and random streams.
         allow_overlap: train on evaluation items if asked to.
+        sees_images: whether the builder shows the model the image of a prompt; else such prompts are refused.
         writes_pairs: whether the builder also leaves pairs for preference training (`pairs_beside`).
         one_sided: why nothing but prompts to refuse is trained on; None asks for prompts to answer too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    sees_images: ClassVar[bool] = True
     writes_pairs: ClassVar[bool] = False
     prompts: list[Path] = []
     rows: dict[Kind, int] = {}
@@ -38,7 +40,8 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
     """The prompts that a configuration names, checked and drawn.
 
     Raises:
-        CopsdError: a bad file, an id in two files, one side only, or an overlap with a benchmark.
+        CopsdError: a bad file, an id in two files, one side only, an overlap with a benchmark, or images for a builder
+            that shows none.
     """
     if not config.prompts:
         rows = seed_prompts()  # a test of this project holds them against every benchmark
@@ -50,6 +53,8 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
                 raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
         if config.one_sided is None:
             require_both_sides(rows, what)
+        if not config.sees_images:
+            require_text(rows, "This kind of corpus")
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
     if config.one_sided is not None:
@@ -59,6 +64,17 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
     kinds: tuple[Kind, ...] = ("safety", "over_refusal", "general")
     by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
     return [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
+
+
+def require_text(rows: Sequence[PromptRow], what: str) -> None:
+    """Refuse prompts with an image where it would not be seen: a question about it must not be asked without it.
+
+    Raises:
+        CopsdError: a prompt has one.
+    """
+    seen = next((row.id for row in rows if row.image), None)
+    if seen is not None:
+        raise CopsdError(f"{what} takes text prompts only, but {seen!r} has an image; take such out.", ExitCode.DATA)
 
 
 def harmful(rows: Sequence[PromptRow]) -> list[PromptRow]:

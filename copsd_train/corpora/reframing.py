@@ -70,6 +70,7 @@ class ReframingConfig(CorpusConfig):
     """
 
     writes_pairs: ClassVar[bool] = True
+    sees_images: ClassVar[bool] = False
     kind: Literal["reframing"] = "reframing"
     guidelines: Extent = "all"
     guidelines_file: Path | None = None

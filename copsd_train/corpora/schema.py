@@ -1,6 +1,7 @@
 """The rows of a corpus, and their one reader: any dataset in this schema (jsonl, csv, parquet) can be trained on."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.errors import CopsdError, ExitCode, first_problem
+from copsd_bench.models.digest import file_sha256
 
 Kind = Literal["safety", "over_refusal", "general"]
 Route = Literal["refuse", "warn", "help"]
@@ -30,6 +32,8 @@ class PromptRow(BaseModel):
         reference: an answer to learn from (`safety` only needs one where no reference model answers).
         route: which of a constitution's three routes the reference takes, if known.
         source: where the row comes from; the file's name where it says nothing.
+        image: file that the prompt is about, relative to the corpus file; a path that opens once it is read.
+        image_sha256: of that file; filled in where the corpus does not say, checked where it does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +45,8 @@ class PromptRow(BaseModel):
     reference: str | None = None
     route: Route | None = None
     source: str = ""
+    image: str | None = None
+    image_sha256: str | None = None
 
     @field_validator("prompt", "reference")
     @classmethod
@@ -68,6 +74,7 @@ class SftRow(BaseModel):
         complete: whether the response ended by itself: one cut at a token limit must not teach where to end.
         kind, category: of the prompt.
         provenance: how the response came about; free, JSON.
+        image, image_sha256: as in `PromptRow`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,6 +86,8 @@ class SftRow(BaseModel):
     kind: Kind
     category: str = "default"
     provenance: dict[str, Any] = {}
+    image: str | None = None
+    image_sha256: str | None = None
 
     @field_validator("context")
     @classmethod
@@ -201,8 +210,11 @@ def write_rows(path: Path, rows: Sequence[PromptRow | SftRow | PairRow]) -> None
     """Write rows as jsonl or parquet (by the name's ending) in one step; nested fields of a table are JSON text."""
     from copsd_bench.cachedir import write_atomic
 
+    rows = [_relative(row, path) for row in rows]
+    seen = any(not isinstance(row, PairRow) and row.image for row in rows)
+    unused = None if seen else {"image", "image_sha256"}
     if path.suffix == ".jsonl":
-        write_atomic(path, "".join(row.model_dump_json() + "\n" for row in rows).encode())
+        write_atomic(path, "".join(row.model_dump_json(exclude=unused) + "\n" for row in rows).encode())
         return
     if path.suffix != ".parquet":
         raise CopsdError(f"Corpus {path} has the extension {path.suffix or '(none)'!r}; use .jsonl or .parquet.")
@@ -210,9 +222,16 @@ def write_rows(path: Path, rows: Sequence[PromptRow | SftRow | PairRow]) -> None
     import pyarrow.parquet
 
     buffer = pyarrow.BufferOutputStream()
-    table = pyarrow.Table.from_pylist([_flat(row.model_dump()) for row in rows])
+    table = pyarrow.Table.from_pylist([_flat(row.model_dump(exclude=unused)) for row in rows])
     pyarrow.parquet.write_table(table, buffer)
     write_atomic(path, buffer.getvalue().to_pybytes())
+
+
+def _relative(row: PromptRow | SftRow | PairRow, path: Path) -> PromptRow | SftRow | PairRow:
+    """A row for a file: its image is found from there."""
+    if isinstance(row, PairRow) or row.image is None:
+        return row
+    return row.model_copy(update={"image": os.path.relpath(row.image, path.parent)})
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -239,6 +258,7 @@ def _read(path: Path, model: type[Row]) -> list[Row]:
         except ValidationError as error:
             field, what = first_problem(error)
             raise CopsdError(f"{path} line {line} is wrong at {field}: {what}.", ExitCode.DATA) from error
+        row = _with_image(row, path, line)
         if row.id in rows:
             raise CopsdError(f"{path} line {line} is wrong at id: {row.id!r} occurs twice.", ExitCode.DATA)
         rows[row.id] = row
@@ -246,6 +266,20 @@ def _read(path: Path, model: type[Row]) -> list[Row]:
         fields = ", ".join(name for name, field in model.model_fields.items() if field.is_required() and name != "id")
         raise CopsdError(f"{path} has no rows; give at least one with the fields {fields}.", ExitCode.DATA)
     return list(rows.values())
+
+
+def _with_image(row: Row, path: Path, line: int) -> Row:
+    """The row with the path of its image that opens from here, and the digest of what it holds."""
+    if isinstance(row, PairRow) or row.image is None:
+        return row
+    where = f"{path} line {line} is wrong at image"
+    image = (path.parent / row.image).resolve()
+    if not image.is_file():
+        raise CopsdError(f"{where}: there is no file {image}.", ExitCode.DATA)
+    found = file_sha256(image)
+    if row.image_sha256 not in (None, found):
+        raise CopsdError(f"{where}: {image} has sha256 {found[:16]}..., not the one recorded.", ExitCode.DATA)
+    return row.model_copy(update={"image": str(image), "image_sha256": found})
 
 
 def _raw_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -175,24 +175,34 @@ def _prefers(
     rows: Sequence[PromptRow], champions: Sequence[str], challengers: Sequence[str], judge: Answerer, seed: int
 ) -> list[bool]:
     """Whether each challenger is better in one aspect, helpful or harmless, and worse in none; unscored is worse."""
-    prompts = [row.prompt for row in rows]
-    found = [compared(prompts, challengers, champions, judge, seed, aspect) for aspect in RUBRICS]
+    prompts, images = [row.prompt for row in rows], [row.image for row in rows]
+    found = [compared(prompts, challengers, champions, judge, seed, aspect, images) for aspect in RUBRICS]
     return [
         "win" in outcomes and "lose" not in outcomes and None not in outcomes for outcomes in zip(*found, strict=True)
     ]
 
 
 def compared(
-    prompts: Sequence[str], answers: Sequence[str], others: Sequence[str], judge: Answerer, seed: int, aspect: Aspect
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    others: Sequence[str],
+    judge: Answerer,
+    seed: int,
+    aspect: Aspect,
+    images: Sequence[str | None] | None = None,
 ) -> list[Outcome | None]:
     """What a judge, asked in both orders, says of each answer against the other to its prompt; None: no verdict."""
+    images = images or [None] * len(prompts)
     verdicts = []
     for first, second in ((answers, others), (others, answers)):
         texts = [
             TEMPLATE.format(rubric=RUBRICS[aspect], prompt=prompt, first=a, second=b)
             for prompt, a, b in zip(prompts, first, second, strict=True)
         ]
-        questions = [Question(text, None, stream(seed, "judge", text)) for text in texts]
+        questions = [
+            Question(text, None, stream(seed, "judge", text), image=image)
+            for text, image in zip(texts, images, strict=True)
+        ]
         replies = judge.answer(questions, Sampling(MAX_TOKENS), f"Comparing answers: {aspect} ({judge.name})")
         verdicts.append([parse_preference(reply.text) for reply in replies])
     return [getattr(both_orders(*orders), "outcome", None) for orders in zip(*verdicts, strict=True)]
