@@ -19,7 +19,7 @@ from copsd_bench.records import stats
 from copsd_bench.records.schema import Environment, Estimate, ModelInfo, Strict
 from copsd_train.candidates import CLASSES, Candidate, PromptClass
 from copsd_train.corpora.answers import Answerer, Question, stream
-from copsd_train.corpora.prompts import CorpusConfig, drawn_evenly, harmful, load_rows
+from copsd_train.corpora.prompts import CorpusConfig, drawn_evenly, harmful, load_rows, require_text
 from copsd_train.corpora.schema import PromptRow
 from copsd_train.corpora.selection import labels, refusal_judge
 
@@ -119,6 +119,7 @@ def prompts_by_class(config: CorpusConfig, limit: int | None) -> dict[PromptClas
         CopsdError: as `load_rows`.
     """
     rows = load_rows(config)
+    require_text(rows, "The flip rate")
     classes: dict[PromptClass, list[PromptRow]] = {
         "harmful": harmful(rows),
         "benign": [row for row in rows if row.kind == "over_refusal" or row.route == "help"],
