@@ -112,9 +112,10 @@ def _trace(each: Refinement) -> str | None:
 
 
 def _drift(each: Refinement) -> str | None:
-    # The prompts say what the subject is: where the first answer declined, nothing of it needs to be kept.
-    subject = f"{each.row.prompt} {each.rewrite.rewritten_prompt}"
-    return "leave the subject" if leaves_subject(each.refined.text, subject) else None
+    # Where the first answer declined, nothing of it needs to be kept; the words of a prompt may all be short.
+    sources = (f"{each.row.prompt} {each.rewrite.rewritten_prompt}", each.first.text)
+    left = all(leaves_subject(each.refined.text, source) for source in sources)
+    return "leave the subject" if left else None
 
 
 def _stance_faults(tried: Sequence[Refinement], safety: bool) -> list[str | None]:
