@@ -13,6 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 VENV_VLLM ?= .venv-vllm
 TORCH ?= $(shell grep '^torch==' constraints.txt)
+THREADS ?= $(shell $(PYTHON) -c 'import os; print(max(1, os.cpu_count() // 2))')
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 .PHONY: demo test check lint results baseline venv test-vllm
@@ -21,8 +22,9 @@ demo: venv
 	$(VENV)/bin/copsd-bench models fetch smollm2-135m
 	$(VENV)/bin/copsd-bench run --suite mini --model smollm2-135m
 
+# Two processes share the cores: much of a test is Python, which has one thread. A file's tests stay together.
 test: lint
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=$(THREADS) $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 # float32, so that another machine's answers differ by rounding only; the settings of tests/gate/test_damage.py.
 GATE := --model smollm2-135m --suite mini --limit 132 --max-tokens 64 --dtype float32
