@@ -94,7 +94,7 @@ def test_variants(engine: TransformersEngine, tmp_path: Path) -> None:
     assert all(other.identity in row.provenance["reviser"] for row in revised)
     assert len(ledger.read_text().splitlines()) == 5 + 3 * 2
     sheet = (tmp_path / "direct" / "samples.md").read_text()
-    assert "**Draft**" in sheet
+    assert "**Revised**" in sheet  # what the last revision began with
     assert "**Critique**" not in sheet
     criticised = build(engine, tmp_path / "critic" / "sft.jsonl", critic=str(other.path), revisions=1)
     found = [row.provenance for row in criticised if row.kind == "safety"]
