@@ -1,5 +1,6 @@
 """Which answers may be learned from: rules that reject, and a choice among what is left."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -26,7 +27,9 @@ COPIED_WORDS = 10
 SUBJECT = 0.1
 """A rewrite that keeps less than this share of its draft's longer words is about something else."""
 _LONG = 5  # letters of a word that carries a subject
-_IN_PASSING = [family.pattern for family in FAMILIES if family.name in (WILL_NOT, FOR_A_REASON)]
+_BARE = re.compile(r"^(?:i|we) (?:cannot|can not|will not|would not)\s*[.!]?\s*$")
+_IN_PASSING = [_BARE, *(family.pattern for family in FAMILIES if family.name in (WILL_NOT, FOR_A_REASON))]
+"""What declines by itself: an answer that is nothing else, and the judge's families for a few words among others."""
 
 
 @cache

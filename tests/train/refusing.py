@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.engine.tiny import save_tiny
 
-REFUSAL, ANSWER = "I refuse.", "Sure."
+REFUSAL, ANSWER = "I can't.", "Sure."
 VERBS = ("Make", "Find", "Show", "Draw", "Sell", "Tell", "Hold", "Name", "Give", "Lend")
 HARMFUL = ("guns", "bombs", "drugs", "venom")
 HARMLESS = ("bread", "songs", "trees", "soup")

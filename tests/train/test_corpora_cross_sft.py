@@ -143,6 +143,7 @@ def test_faults_are_named() -> None:
     flipped = "refuse where they must help"
     assert route_faults(rows, answers) == [None, None, "help where they must refuse", flipped, flipped, None, None]
     assert declines(["q"] * 3, [REFUSAL.text, REDIRECT.text, HELP.text]) == [True, True, False]
+    assert declines(["q"] * 2, ["I can't.", "I can't wait to tell you."]) == [True, False]
 
 
 def test_rewrites_keep_stance_and_subject() -> None:
