@@ -304,6 +304,11 @@ def _save_adapter(model: Any, name: str, folder: Path, base: ResolvedModel) -> N
     config = model.peft_config[name]
     config.base_model_name_or_path = base.name
     config.save_pretrained(str(folder))
+    written = folder / "adapter_config.json"
+    settings = json.loads(written.read_text(encoding="utf-8"))
+    if isinstance(settings["target_modules"], list):  # a set in PEFT, whose order differs between processes
+        settings["target_modules"].sort()
+    written.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     state = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     # Written by Python, so that a full disk is an OSError here too.

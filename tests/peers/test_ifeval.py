@@ -1,7 +1,10 @@
 """IFEval's four numbers are those of lm-eval's own result and aggregation functions."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +83,16 @@ def test_an_answer_is_judged_the_same_again() -> None:
     state = random.getstate()
     assert len({str(check(doc, "one eerie evening everyone else left")) for _ in range(30)}) == 1
     assert random.getstate() == state, "nobody else's random numbers are touched"
+
+
+def test_the_sentence_model_is_found_whenever_nltk_was_imported(tmp_path: Path) -> None:
+    """NLTK reads its environment when it is imported, and two processes may be the first to need the model."""
+    code = (
+        "import nltk; from copsd_bench.benchmarks.lm_eval_checkers import provide_punkt; provide_punkt();"
+        "print(len(nltk.sent_tokenize('Dr. Smith came. He left.')))"
+    )
+    env = {**os.environ, "COPSD_CACHE_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert [process.communicate()[0].strip() for process in processes] == ["2", "2"]

@@ -52,6 +52,7 @@ def files() -> Iterator[Path]:
     try:
         found = importlib.metadata.distribution("lmms-eval").locate_file("lmms_eval")
     except importlib.metadata.PackageNotFoundError:
+        # In no extra, as it wants torchvision, OpenCV and more; `make test` installs its files alone.
         pytest.skip("lmms-eval is not installed: pip install --no-deps lmms-eval==0.7.3")
     beside = ("llm_judge", "tasks", "tasks._task_utils", "tasks._task_utils.file_utils")
     stubs: dict[str, ModuleType] = {name: Anything(name) for name in ("loguru", "lmms_eval", "Levenshtein")}

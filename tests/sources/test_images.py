@@ -57,12 +57,12 @@ def made_tar(path: Path, name: str, kind: bytes = tarfile.REGTYPE, link: str = "
     [
         lambda path: made_zip(path, "../escaped.png"),
         lambda path: made_zip(path, "good/../../escaped.png"),
-        lambda path: made_zip(path, "/tmp/escaped.png"),
+        lambda path: made_zip(path, str(path.parent / "outside.png")),
         lambda path: made_zip(path, "..\\escaped.png"),
         lambda path: made_zip(path, "C:/escaped.png"),
         lambda path: made_zip(path, "link.png", 0o120777),
         lambda path: made_tar(path, "../escaped.png"),
-        lambda path: made_tar(path, "/tmp/escaped.png"),
+        lambda path: made_tar(path, str(path.parent / "outside.png")),
         lambda path: made_tar(path, "link.png", tarfile.SYMTYPE, "/etc/passwd"),
         lambda path: made_tar(path, "link.png", tarfile.LNKTYPE, "good/a.png"),
         lambda path: made_tar(path, "device.png", tarfile.CHRTYPE),
@@ -78,7 +78,6 @@ def test_a_malicious_archive_writes_nothing(tmp_path: Path, make: Any) -> None:
     after = {path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"}
     assert after == before
     assert not (tmp_path / "cache" / "set" / "unpacked").exists()
-    assert not Path("/tmp/escaped.png").exists()
 
 
 def test_an_archive_is_unpacked_once_and_whole(tmp_path: Path) -> None:

@@ -71,13 +71,8 @@ def test_a_run_killed_while_it_learns_preferences_equals_one_never_interrupted(
     assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
     train(Run.open(out))
     assert metrics(out) == metrics(finished)
-    for file in ("sft/adapter_model.safetensors", "student/adapter_model.safetensors"):
+    for file in ("preference/pairs.jsonl", "sft/adapter_model.safetensors", "student/adapter_model.safetensors"):
         assert (out / file).read_bytes() == (finished / file).read_bytes()
-    # Their provenance names the adapter's digest, which covers PEFT's list of layers: a set, in any order.
-    pairs = [read_pairs(folder / "preference" / "pairs.jsonl") for folder in (out, finished)]
-    assert [p.model_copy(update={"provenance": {}}) for p in pairs[0]] == [
-        p.model_copy(update={"provenance": {}}) for p in pairs[1]
-    ]
 
 
 @pytest.mark.parametrize("algorithm", ["online-dpo", "grpo"])

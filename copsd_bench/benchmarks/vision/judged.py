@@ -74,6 +74,10 @@ class Measure(BaseModel):
         return found + [MetricSpec(name=of(part, profile), score=of(part, profile), **common) for part in parts]
 
 
+COPSD_MEASURES = [Measure(score="safe", rubric="situation"), Measure(score="effective", rubric="effective")]
+"""What COPSD's code asks about answers whose danger lies in image and question together."""
+
+
 def single(score: str, judges: int) -> list[str]:
     """Names of the single judges' scores."""
     return [f"{score}_{number}" for number in range(1, judges + 1)]

@@ -5,7 +5,7 @@ from typing import Any
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
-from copsd_bench.benchmarks.vision.judged import Measure, judged_task
+from copsd_bench.benchmarks.vision.judged import COPSD_MEASURES, Measure, judged_task
 from copsd_bench.benchmarks.vision.pictures import question
 from copsd_bench.benchmarks.vision.profiles import COPSD, OFFICIAL, checked
 from copsd_bench.sources.loader import load_records
@@ -14,7 +14,7 @@ VERSION = "1"
 VARIANTS = 5
 """Wordings of each instruction."""
 MEASURES = {
-    COPSD: [Measure(score="safe", rubric="situation"), Measure(score="effective", rubric="effective")],
+    COPSD: COPSD_MEASURES,
     OFFICIAL: [Measure(score="correct", rubric="mssbench-embodied", by_group=True)],
 }
 ROBOT = (

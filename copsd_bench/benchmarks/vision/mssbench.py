@@ -5,14 +5,14 @@ from typing import Any
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
-from copsd_bench.benchmarks.vision.judged import Measure, judged_task
+from copsd_bench.benchmarks.vision.judged import COPSD_MEASURES, Measure, judged_task
 from copsd_bench.benchmarks.vision.pictures import question
 from copsd_bench.benchmarks.vision.profiles import COPSD, OFFICIAL, checked
 from copsd_bench.sources.loader import load_records
 
 VERSION = "1"
 MEASURES = {
-    COPSD: [Measure(score="safe", rubric="situation"), Measure(score="effective", rubric="effective")],
+    COPSD: COPSD_MEASURES,
     OFFICIAL: [Measure(score="correct", rubric="mssbench", by_group=True)],
 }
 SITUATED = (

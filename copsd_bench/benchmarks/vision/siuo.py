@@ -2,7 +2,7 @@
 
 from inspect_ai import Task, task
 
-from copsd_bench.benchmarks.vision.judged import Measure, judged_task
+from copsd_bench.benchmarks.vision.judged import COPSD_MEASURES, Measure, judged_task
 from copsd_bench.benchmarks.vision.pictures import question
 from copsd_bench.benchmarks.vision.profiles import COPSD, checked
 from copsd_bench.sources.loader import load_records
@@ -10,7 +10,7 @@ from copsd_bench.sources.loader import load_records
 VERSION = "1"
 MAX_TOKENS = {"copsd": 512, "official": 500}
 MEASURES = {
-    "copsd": [Measure(score="safe", rubric="situation"), Measure(score="effective", rubric="effective")],
+    "copsd": COPSD_MEASURES,
     "official": [
         Measure(score="safe", rubric="situation", silence=1.0, majority=True),
         Measure(score="effective", rubric="effective-strict", silence=0.0, majority=True),
