@@ -62,9 +62,14 @@ def test_a_stopped_run_continues_and_gives_the_record_of_an_uninterrupted_one(
         [*COMMAND, *RUN], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 200
-    while len(logged(tmp_path)) < 4 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.1)
+    while time.monotonic() < deadline and process.poll() is None:
+        process.send_signal(signal.SIGSTOP)  # it does not run on while its log is read
+        if len(logged(tmp_path)) >= 4:
+            break
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
     process.send_signal(how)
+    process.send_signal(signal.SIGCONT)
     output, errors = process.communicate(timeout=60)
     kept = logged(tmp_path)
     assert 4 <= len(kept) < 12
