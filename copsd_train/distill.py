@@ -281,6 +281,6 @@ def _teacher(batch: Batch, policy: Policy, config: Distill) -> TeacherStates | N
     engine, view = policy.side(teacher_name(config))
     ids = [completion.ids for completion in batch.completions]
     with using(engine.model, view):
-        states = completion_states(engine.head, [row.teacher for row in batch.rows], ids, engine.cache_use.expands)
+        states = completion_states(engine.head, [row.teacher for row in batch.rows], ids, engine.sharing())
     tokens = None if policy.safety_tokens is None else policy.safety_tokens.to(engine.model.device)
     return TeacherStates(torch.nn.utils.rnn.pad_sequence(states, batch_first=True), engine.head.logits, tokens)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from copsd_bench.engine.divergence import CELLS
+from copsd_bench.engine.head import CELLS
 from copsd_bench.engine.protocol import Prompt, Sampling, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode

@@ -65,7 +65,7 @@ class Decoder:
         self.batch_size = batch_size
         self.use = use
         self.never = never
-        self.prefixes = Prefixes(head)
+        self.prefixes = Prefixes(head, use.joins)
 
     @torch.inference_mode()
     def run(self, pull: Callable[[int], Sequence[Row]]) -> None:
@@ -111,7 +111,7 @@ class Decoder:
             return batch
         ordered = sorted(new, key=lambda row: len(row.prompt.ids))
         distinct = list({row.prompt.key: row.prompt for row in ordered}.values())
-        shared = self.prefixes.length(distinct) if self.use.joins else 0
+        shared = self.prefixes.length(distinct)
         # Caches that cannot be joined must be filled in one pass.
         for group in _groups(ordered, PREFILL_TOKENS, shared) if self.use.joins else [ordered]:
             unique = list({row.prompt.key: row.prompt for row in group}.values())

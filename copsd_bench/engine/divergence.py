@@ -1,7 +1,7 @@
 """Exact divergences between two ways of looking at the same completions: over the whole vocabulary, at every position.
 
-Rows go through both sides batch by batch, as hidden states. The LM heads are then applied to as many positions at a
-time as fit `CELLS` logits, however large the vocabulary is: memory is bounded over positions and vocabulary together,
+Rows go through both sides batch by batch, as hidden states. The LM heads are then applied to a few positions at a time
+(`Head.positions_at_once`), however large the vocabulary is: memory is bounded over positions and vocabulary together,
 and every position still has its whole distribution at hand, which the nucleus (an order over the vocabulary) needs.
 """
 
@@ -13,15 +13,13 @@ from typing import cast
 import torch
 
 from copsd_bench.engine.distributions import entropy, kl_divergence, mass_outside_nucleus
+from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Engine, Prompt, View
 from copsd_bench.engine.states import batches, completion_states
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.views import using
 from copsd_bench.engine.vocabulary import Vocabulary
 from copsd_bench.errors import CopsdError
-
-CELLS = 1 << 22
-"""Most logits (positions x vocabulary) of a side held at once: 16 MiB in float32, of which some copies are alive."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,11 @@ def divergences(
         for engine in sorted(set(engines), key=id):
             turns.enter_context(engine.turns)
         sides = [(engine.head, side.prompts) for engine, side in zip(engines, (model, reference), strict=True)]
+        shared = [engine.sharing() for engine in engines]
         for rows in batches(completions, *sides):
-            for i, numbers in _batch(model, reference, rows, [completions[i] for i in rows], nucleus).items():
+            parts = [completions[i] for i in rows]
+            states = [_states(*of, rows, parts) for of in zip((model, reference), shared, strict=True)]
+            for i, numbers in zip(rows, _numbers(model, reference, states, parts, nucleus), strict=True):
                 results[i] = numbers
     return results
 
@@ -123,29 +124,32 @@ def _white_box(side: Side) -> TransformersEngine:
     return cast(TransformersEngine, side.engine)
 
 
-def _batch(
-    model: Side, reference: Side, rows: Sequence[int], completions: Sequence[Sequence[int]], nucleus: float
-) -> dict[int, Divergence]:
-    """The divergences of some rows: hidden states of all their positions, then logits of a few positions at a time."""
-    ours, theirs = (_states(side, rows, completions) for side in (model, reference))
-    ids = torch.tensor([token for completion in completions for token in completion])
-    step = max(1, CELLS // _white_box(model).vocabulary_size)
-    chunks: list[torch.Tensor] = []
-    for at in range(0, len(ids), step):
-        logprobs = _logprobs(model, ours[at : at + step])
-        others = _logprobs(reference, theirs[at : at + step]).to(logprobs.device)
-        chunks.append(torch.stack(position_numbers(logprobs, others, ids[at : at + step], nucleus)))
-    lengths = [len(completion) for completion in completions]
-    by_row = torch.cat(chunks, dim=1).cpu().split(lengths, dim=1)
-    return {i: Divergence(*map(tuple, numbers.tolist())) for i, numbers in zip(rows, by_row, strict=True)}
-
-
-def _states(side: Side, rows: Sequence[int], completions: Sequence[Sequence[int]]) -> torch.Tensor:
+def _states(
+    side: Side, prefixes: Prefixes | None, rows: Sequence[int], completions: Sequence[Sequence[int]]
+) -> torch.Tensor:
     """States of all completion positions, one row after the other, [N, H]."""
     engine = _white_box(side)
     with using(engine.model, side.view):
-        prompts = [side.prompts[i] for i in rows]
-        return torch.cat(completion_states(engine.head, prompts, completions, engine.cache_use.expands))
+        return torch.cat(completion_states(engine.head, [side.prompts[i] for i in rows], completions, prefixes))
+
+
+def _numbers(
+    model: Side,
+    reference: Side,
+    states: Sequence[torch.Tensor],
+    completions: Sequence[Sequence[int]],
+    nucleus: float,
+) -> list[Divergence]:
+    """Divergences of a batch from the states of both sides: logits of a few positions at a time."""
+    ids = torch.tensor([token for completion in completions for token in completion])
+    step = _white_box(model).head.positions_at_once()
+    chunks: list[torch.Tensor] = []
+    for ours, theirs, tokens in zip(*(part.split(step) for part in (*states, ids)), strict=True):
+        logprobs = _logprobs(model, ours)
+        others = _logprobs(reference, theirs).to(logprobs.device)
+        chunks.append(torch.stack(position_numbers(logprobs, others, tokens, nucleus)))
+    by_row = torch.cat(chunks, dim=1).cpu().split([len(completion) for completion in completions], dim=1)
+    return [Divergence(*map(tuple, numbers.tolist())) for numbers in by_row]
 
 
 def _logprobs(side: Side, states: torch.Tensor) -> torch.Tensor:

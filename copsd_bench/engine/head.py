@@ -6,6 +6,9 @@ import torch
 
 from copsd_bench.errors import CopsdError, ExitCode
 
+CELLS = 1 << 22
+"""Most logits (positions x vocabulary) held at once: 16 MiB in float32, of which some copies are alive."""
+
 
 class Head:
     """A model's forward pass cut before its LM head.
@@ -48,6 +51,10 @@ class Head:
         """Logits [..., V] of states [..., H], in float32 (float64 weights keep theirs)."""
         logits = self._linear(states) if self.separate else states
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def positions_at_once(self) -> int:
+        """Positions whose logits fit `CELLS`, at least one."""
+        return max(1, CELLS // int(self.model.config.get_text_config().vocab_size))
 
     def _inner(self) -> Any:
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model

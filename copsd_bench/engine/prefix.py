@@ -16,18 +16,20 @@ class Prefixes:
     """Prefills prompts under one view, and keeps the last beginning it shared for the prompts that come later.
 
     Args:
-        head: the model, under the view. Its cache must have full-attention layers only (`CacheUse.joins`), as a
-            window would count the padding that stands between a beginning and a shorter rest.
+        head: the model, under the view.
+        joins: its cache has full-attention layers only (`CacheUse.joins`); nothing is shared otherwise, as a window
+            would count the padding that stands between a beginning and a shorter rest.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, joins: bool) -> None:
         self.head = head
+        self.joins = joins
         self._ids: tuple[int, ...] = ()
         self._batch: KvBatch | None = None
 
     def length(self, prompts: Sequence[Prompt]) -> int:
         """Tokens that all of these prompts have computed already, or will share; 0 where that is not worth it."""
-        if any(prompt.features for prompt in prompts):
+        if not self.joins or any(prompt.features for prompt in prompts):
             return 0
         shared = shared_beginning([prompt.ids for prompt in prompts])
         known = agreeing(shared, self._ids)

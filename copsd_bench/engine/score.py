@@ -6,11 +6,9 @@ import torch
 
 from copsd_bench.engine.distributions import entropy as entropy_of
 from copsd_bench.engine.head import Head
+from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Prompt, TokenScores
 from copsd_bench.engine.states import batches, completion_states
-
-HEAD_TOKENS = 512
-"""Most positions whose logits [HEAD_TOKENS, V] are held at once."""
 
 
 @torch.inference_mode()
@@ -18,8 +16,8 @@ def score_rows(
     head: Head,
     prompts: Sequence[Prompt],
     completions: Sequence[Sequence[int]],
+    prefixes: Prefixes | None,
     entropy: bool = False,
-    shared: bool = True,
 ) -> list[TokenScores]:
     """Score completions after their prompts; rows with the same prompt share its KV cache.
 
@@ -27,30 +25,39 @@ def score_rows(
         head: the model, under the wanted view.
         prompts: one a row; rows that share a prompt share its computation.
         completions: token ids of each row; an empty completion has empty scores.
+        prefixes: see `completion_states`.
         entropy: also give the entropy of the distribution at each position.
-        shared: see `completion_states`.
 
     Returns:
         Scores in the order of the rows.
     """
     results = [TokenScores((), (), ()) for _ in completions]
     for rows in batches(completions, (head, prompts)):
-        states = completion_states(head, [prompts[i] for i in rows], [completions[i] for i in rows], shared)
-        for i, hidden in zip(rows, states, strict=True):
-            results[i] = _scores(hidden, torch.tensor(list(completions[i]), device=hidden.device), head, entropy)
+        parts = [completions[i] for i in rows]
+        states = completion_states(head, [prompts[i] for i in rows], parts, prefixes)
+        tokens = [token for part in parts for token in part]
+        logprobs, greedy, entropies = _positions(head, torch.cat(states), tokens, entropy)
+        at = 0
+        for i, part in zip(rows, parts, strict=True):
+            own = slice(at, at + len(part))
+            results[i] = TokenScores(tuple(logprobs[own]), tuple(greedy[own]), tuple(entropies[own]))
+            at = own.stop
     return results
 
 
-def _scores(states: torch.Tensor, ids: torch.Tensor, head: Head, entropy: bool) -> TokenScores:
+def _positions(
+    head: Head, states: torch.Tensor, ids: Sequence[int], entropy: bool
+) -> tuple[list[float], list[bool], list[float]]:
+    """Log-probability of the token, whether it is the most probable one, and entropy (if wanted), of each position."""
     logprobs: list[float] = []
     greedy: list[bool] = []
     entropies: list[float] = []
-    for at in range(0, len(ids), HEAD_TOKENS):
-        chunk, target = states[at : at + HEAD_TOKENS], ids[at : at + HEAD_TOKENS]
+    step = head.positions_at_once()
+    for chunk, target in zip(states.split(step), torch.tensor(ids, device=states.device).split(step), strict=True):
         logits = head.logits(chunk)
         scores = logits.log_softmax(dim=-1)
         logprobs += scores.gather(1, target.unsqueeze(1)).squeeze(1).tolist()
         greedy += (logits.argmax(dim=-1) == target).tolist()
         if entropy:
             entropies += entropy_of(scores).tolist()
-    return TokenScores(tuple(logprobs), tuple(greedy), tuple(entropies))
+    return logprobs, greedy, entropies

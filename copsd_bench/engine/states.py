@@ -1,12 +1,12 @@
 """States at completion positions, before the LM head: a prompt shared by several completions is computed once."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import in_window, new_cache, prefill, whole
+from copsd_bench.engine.kv import in_window, whole
+from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Prompt
 
 STATE_TOKENS = 8192
@@ -39,7 +39,7 @@ def batches(completions: Rows, *sides: tuple[Head, Sequence[Prompt]]) -> Iterato
 
 
 def completion_states(
-    head: Head, prompts: Sequence[Prompt], completions: Rows, shared: bool = True
+    head: Head, prompts: Sequence[Prompt], completions: Rows, prefixes: Prefixes | None
 ) -> list[torch.Tensor]:
     """States that predict each completion token, under the view the model is in.
 
@@ -47,13 +47,14 @@ def completion_states(
         head: the model.
         prompts: one a row; rows that share a prompt share its computation.
         completions: token ids of each row, at least one.
-        shared: compute a shared prompt once (`CacheUse.expands`), else every row in full, the specification.
+        prefixes: computes what prompts share once; one object serves many calls under one view. None: every row in
+            full, the specification, and what models need whose cache cannot be repeated (`CacheUse.expands`).
 
     Returns:
         One tensor [completion, H] a row, or [completion, V] where the head is not separate (see `Head`).
     """
-    if shared:
-        return _prefixed(head, prompts, completions)
+    if prefixes is not None:
+        return _continued(head, prompts, completions, prefixes)
     return [
         whole(head, prompt, completion[:-1])[0, len(prompt.ids) - 1 :]
         for prompt, completion in zip(prompts, completions, strict=True)
@@ -68,44 +69,42 @@ def _fits(rows: list[int], head: Head, prompts: Sequence[Prompt], completions: R
     return max(len(rows) * width, distinct * length) <= most and len(rows) * (length + width) <= CACHE_TOKENS
 
 
-def _prefixed(head: Head, prompts: Sequence[Prompt], completions: Rows) -> list[torch.Tensor]:
-    """Prefill each distinct prompt but its last token, expand, and run last token + completion on top."""
+def _continued(head: Head, prompts: Sequence[Prompt], completions: Rows, prefixes: Prefixes) -> list[torch.Tensor]:
+    """Prefill each distinct prompt, whose last state predicts the first token, and run the other tokens on top."""
     unique = list({prompt.key: prompt for prompt in prompts}.values())
     index = {prompt.key: i for i, prompt in enumerate(unique)}
-    model = head.model
-    device = model.device
-    shortened = [replace(prompt, ids=prompt.ids[:-1]) for prompt in unique]
-    prefix = prefill(head, shortened)[0] if any(prompt.ids for prompt in shortened) else None
-    states: dict[int, torch.Tensor] = {}
-    for group in _alike([len(completion) for completion in completions]):
-        mask = torch.ones((len(group), 0), dtype=torch.long, device=device)
-        cache = new_cache(model)
-        start = torch.zeros((len(group), 1), dtype=torch.long, device=device)
-        if prefix is not None:
-            own = prefix.twin()
-            own.select(torch.tensor([index[prompts[i].key] for i in group], device=device))
-            mask, cache, start = own.mask, own.cache, own.after.unsqueeze(1)
-        rows = [[prompts[i].ids[-1], *completions[i]] for i in group]
-        width = max(len(row) for row in rows) - 1
-        ids = torch.zeros((len(rows), width), dtype=torch.long)
-        real = torch.zeros((len(rows), width), dtype=torch.long)
-        for b, row in enumerate(rows):
-            ids[b, : len(row) - 1] = torch.tensor(row[:-1])
-            real[b, : len(row) - 1] = 1
+    batch, last = prefixes.prefill(unique, prefixes.length(unique))
+    states = [last[index[prompt.key]].unsqueeze(0) for prompt in prompts]
+    longer = [i for i, completion in enumerate(completions) if len(completion) > 1]
+    for group in _alike({i: len(completions[i]) - 1 for i in longer}):
+        own = batch.twin()
+        own.select(torch.tensor([index[prompts[i].key] for i in group], device=last.device))
+        ids, real = _right_padded([completions[i][:-1] for i in group], last.device)
         output = head.states(
-            input_ids=ids.to(device), attention_mask=torch.cat([mask, real.to(device)], dim=1),
-            position_ids=in_window(start + torch.arange(width, device=device), model), past_key_values=cache,
-            use_cache=True,
+            input_ids=ids, attention_mask=torch.cat([own.mask, real], dim=1),
+            position_ids=in_window(own.after.unsqueeze(1) + torch.arange(ids.shape[1], device=last.device), head.model),
+            past_key_values=own.cache, use_cache=True,
         )  # fmt: skip
-        states |= {i: output[b, : len(completions[i])] for b, i in enumerate(group)}
-    return [states[i] for i in range(len(prompts))]
+        for b, i in enumerate(group):
+            states[i] = torch.cat([states[i], output[b, : len(completions[i]) - 1]])
+    return states
 
 
-def _alike(lengths: Sequence[int]) -> list[list[int]]:
+def _right_padded(rows: Rows, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, both [B, T], padded on the right with id 0 (masked)."""
+    ids = torch.zeros((len(rows), max(map(len, rows))), dtype=torch.long)
+    real = torch.zeros_like(ids)
+    for b, row in enumerate(rows):
+        ids[b, : len(row)] = torch.tensor(row)
+        real[b, : len(row)] = 1
+    return ids.to(device), real.to(device)
+
+
+def _alike(lengths: Mapping[int, int]) -> list[list[int]]:
     """Rows in groups of like lengths (up to 1, 2, 4, 8 ... tokens), or all together where that pads little."""
-    if max(lengths) * len(lengths) <= 1.5 * sum(lengths):
-        return [list(range(len(lengths)))]
+    if max(lengths.values(), default=0) * len(lengths) <= 1.5 * sum(lengths.values()):
+        return [list(lengths)] if lengths else []
     groups: dict[int, list[int]] = {}
-    for i, length in enumerate(lengths):
+    for i, length in lengths.items():
         groups.setdefault((length - 1).bit_length(), []).append(i)
     return list(groups.values())

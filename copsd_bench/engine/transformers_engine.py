@@ -13,6 +13,7 @@ from copsd_bench.engine.encode import Conversation, Encoder
 from copsd_bench.engine.head import Head
 from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.kv import cache_use, whole
+from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Capability, Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.score import score_rows
@@ -183,6 +184,11 @@ class TransformersEngine:
             size, use, never = self.batch_size, self.cache_use, self.placeholder
             Decoder(self.head, self.tokenizer, self.eos_ids, self.max_length, size, use, never).run(pull)
 
+    def sharing(self) -> Prefixes | None:
+        """What computes the common part of prompts once, for one view; None where this model's cache cannot be
+        repeated."""
+        return Prefixes(self.head, self.cache_use.joins) if self.cache_use.expands else None
+
     def score(
         self,
         view: View,
@@ -193,7 +199,7 @@ class TransformersEngine:
         """Score given completion ids (see `score_rows`)."""
         self.check_window(prompts, completions)
         with self.turns, using(self.model, view):
-            return score_rows(self.head, prompts, completions, entropy, self.cache_use.expands)
+            return score_rows(self.head, prompts, completions, self.sharing(), entropy)
 
     @torch.inference_mode()
     def states(self, view: View, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -201,9 +207,10 @@ class TransformersEngine:
         self.check_window(prompts, completions)
         results: dict[int, torch.Tensor] = {}
         with self.turns, using(self.model, view):
+            prefixes = self.sharing()
             for rows in batches(completions, (self.head, prompts)):
                 parts = [prompts[i] for i in rows], [completions[i] for i in rows]
-                results |= zip(rows, completion_states(self.head, *parts, self.cache_use.expands), strict=True)
+                results |= zip(rows, completion_states(self.head, *parts, prefixes), strict=True)
         return [results[i] for i in range(len(prompts))]
 
     @torch.inference_mode()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from copsd_bench.engine import distributions, states
-from copsd_bench.engine import divergence as divergence_module
+from copsd_bench.engine import head as head_module
 from copsd_bench.engine.context import Context
 from copsd_bench.engine.divergence import Divergence, Side, divergences, position_numbers
 from copsd_bench.engine.protocol import Intervention, Prompt, Sampling, View
@@ -79,7 +79,7 @@ def test_chunks_equal_full_logits_in_float64(
     exact: TransformersEngine, monkeypatch: pytest.MonkeyPatch, tokens: int, cells: int
 ) -> None:
     monkeypatch.setattr(states, "STATE_TOKENS", tokens)
-    monkeypatch.setattr(divergence_module, "CELLS", cells)
+    monkeypatch.setattr(head_module, "CELLS", cells)
     steered = View(adapter="teacher", intervention=Intervention("add", 1, torch.linspace(-1, 1, 32), 3.0))
     model, reference = Side(exact, STUDENT, rows(PROMPTS)), Side(exact, steered, rows(LONGER))
     completions = COMPLETIONS * len(PROMPTS)

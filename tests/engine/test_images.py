@@ -80,7 +80,7 @@ def test_scores_equal_the_full_forward_with_and_without_a_shared_prefix(engine: 
     rows = [(p, c) for p in mixed(engine) for c in ((5, 6, 7), (9,), tuple(range(1, 12)))]
     prompts, completions = [p for p, _ in rows], [c for _, c in rows]
     shared = engine.score(View(), prompts, completions)
-    alone = score_rows(engine.head, prompts, completions, shared=False)
+    alone = score_rows(engine.head, prompts, completions, None)
     for (prompt, completion), one, other in zip(rows, shared, alone, strict=True):
         expected = naive_scores(engine, prompt, completion)
         assert one.logprobs == pytest.approx(expected, abs=1e-4)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from copsd_bench.engine import score as score_module
+from copsd_bench.engine import head as head_module
 from copsd_bench.engine import states as states_module
 from copsd_bench.engine.protocol import Intervention, Prompt, Sampling, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
@@ -48,12 +48,12 @@ def test_shared_prompts_and_mixed_lengths_equal_the_full_forward(tiny_engine: Tr
     assert_equals_naive(tiny_engine, view)
 
 
-@pytest.mark.parametrize(("tokens", "head_tokens"), [(1, 1), (24, 2), (8192, 512)])
+@pytest.mark.parametrize(("tokens", "cells"), [(1, 1), (24, 512), (8192, 1 << 22)])
 def test_batches_and_chunks_do_not_change_scores(
-    tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, tokens: int, head_tokens: int
+    tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, tokens: int, cells: int
 ) -> None:
     monkeypatch.setattr(states_module, "STATE_TOKENS", tokens)
-    monkeypatch.setattr(score_module, "HEAD_TOKENS", head_tokens)
+    monkeypatch.setattr(head_module, "CELLS", cells)
     assert_equals_naive(tiny_engine, View(adapter="student"))
 
 

@@ -4,7 +4,8 @@
 
 The same 64 XSTest prompts x 64 new tokens, greedy, on the built-in model, through Inspect's `eval`. Each side runs in a
 fresh process (so that peak memory is its own), in alternation. Tokens are counted by tokenising the answers, for both
-alike, because `hf/` reports the longest row of a batch for every row. Loading the model is not timed.
+alike, because `hf/` reports the longest row of a batch for every row. Loading the model is not timed. The bound printed
+last is what the model's matrix products alone allow on this machine at this batch.
 """
 
 import argparse
@@ -61,6 +62,31 @@ def measure(side: str, dtype: str) -> dict[str, float]:
     return {"tokens": tokens, "seconds": seconds, "tokens_per_second": tokens / seconds, "peak_mb": peak}
 
 
+def bound(dtype: str) -> dict[str, float]:
+    """What no engine can exceed at this batch: tokens a second if a step were its matrix products alone.
+
+    Each linear layer of the model, once a step, on as many rows as there are prompts, in the layout our engine uses.
+    """
+    import torch
+
+    from copsd_bench.engine.load import load_model
+    from copsd_bench.models.resolve import resolve_model
+
+    model = load_model(resolve_model("smollm2-135m").path, {}, dtype, "cpu", False, packed=True).model
+    linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    inputs = {n: torch.randn(ITEMS, n, dtype=_dtype(dtype)) for n in {linear.in_features for linear in linears}}
+
+    def step() -> float:
+        started = time.perf_counter()
+        for linear in linears:
+            linear(inputs[linear.in_features])
+        return time.perf_counter() - started
+
+    with torch.inference_mode():
+        seconds = statistics.median([step() for _ in range(20)][4:])
+    return {"tokens_per_second": ITEMS / seconds}
+
+
 def _dtype(name: str) -> Any:
     import torch
 
@@ -72,10 +98,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=[*SIDES, "bound"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        print(json.dumps(measure(options.side, options.dtype)))
+        print(json.dumps(bound(options.dtype) if options.side == "bound" else measure(options.side, options.dtype)))
         return
     results: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
@@ -88,6 +114,8 @@ def main() -> None:
     for side in SIDES:
         print(f"{side:8}{speed[side]:10.1f}{peak[side]:10.0f}")
     print(f"ratio   {speed['copsd'] / speed['hf']:10.2f}{peak['copsd'] / peak['hf']:10.2f}")
+    most = fresh("eval_throughput", {"side": "bound", "dtype": options.dtype})["tokens_per_second"]
+    print(f"bound   {most:10.1f}  {most / speed['hf']:.2f} times hf: matrix products alone")
 
 
 if __name__ == "__main__":
