@@ -5,7 +5,7 @@ recipe.yaml       the resolved recipe, for people
 metrics.jsonl     one line a step: {"stage", "step", ...}
 samples.jsonl     rollouts with the signal of each token
 tensorboard/      the same numbers
-checkpoints/      STAGE-STEP/: adapter, optimiser, random state; complete or not there
+checkpoints/      STAGE-STEP/: adapter, optimiser; complete or not there (random numbers and data go by the step)
 corpus/ teacher/ steering/ student/     what the stages leave; there once a stage is finished
 sft/                          the student as sft left it, if another stage trains it further
 preference/                   the pairs compared, and a sheet of examples
@@ -111,7 +111,14 @@ class Run(RunFolder):
         if (folder / "run.json").is_file():
             _require_same(folder, recipe, base)
             return cls(folder, recipe, base)
-        if folder.exists() and {path.name for path in folder.iterdir()} - {".lock", "recipe.yaml"}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held = {path.name for path in folder.iterdir()} - {".lock", "recipe.yaml"}
+        except OSError as error:
+            raise CopsdError(
+                f"--out {folder} cannot be a folder ({error.strerror}); choose another.", ExitCode.DISK
+            ) from error
+        if held:
             raise CopsdError(f"--out {folder} is not empty and holds no run; choose a new folder.")
         from copsd_bench.records.environment import environment
 
@@ -130,7 +137,6 @@ class Run(RunFolder):
             "environment": environment().model_dump(),
             "recipe": recipe.model_dump(mode="json"),
         }
-        folder.mkdir(parents=True, exist_ok=True)
         write_text(
             folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
         )
@@ -201,7 +207,7 @@ class Run(RunFolder):
         with self.full_disk_explained(step), staging_dir(parent, name) as staging:
             policy.save(staging / "adapter")
             with (staging / "state.pt").open("wb") as file:
-                torch.save({"updater": state, "random": torch.get_rng_state()}, file)
+                torch.save({"updater": state}, file)
             shutil.rmtree(parent / name, ignore_errors=True)
             staging.rename(parent / name)
         for old in self.checkpoints(stage)[: -self.recipe.checkpoints.keep]:
@@ -216,7 +222,6 @@ class Run(RunFolder):
         if saved:
             state = torch.load(saved[-1].folder / "state.pt", map_location="cpu", weights_only=True)
             updater.restore(state["updater"])
-            torch.set_rng_state(state["random"])
         return step
 
     def rewind(self, stage: str, step: int) -> None:

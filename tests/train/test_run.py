@@ -132,6 +132,14 @@ def test_a_recipe_edited_in_the_folder_is_refused_by_its_key(finished: Path) -> 
         file.write_text(text)
 
 
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    tiny: ResolvedModel, settings: list[str], prompts_file: Path, below: str
+) -> None:
+    with pytest.raises(CopsdError, match=r"cannot be a folder \((File exists|Not a directory)\); choose another"):
+        start(prompts_file / below, tiny, settings)
+
+
 def test_two_processes_do_not_train_in_one_folder(finished: Path) -> None:
     with Run.open(finished), pytest.raises(CopsdError, match="Another process is training"):
         Run.open(finished).__enter__()
@@ -169,6 +177,14 @@ def test_the_monitor_stops_a_run_that_has_collapsed(
         train(run)
     assert run.checkpoints("distill")[-1].step == 2
     assert not run.finished("distill")
+
+
+def test_a_corpus_is_not_made_one_sided_by_drawing_no_rows_of_the_other_kinds(
+    tiny: ResolvedModel, prompts_file: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe("opsd-const", [*SMALL, f"prompts=[{prompts_file}]", "rows={general: 0, over_refusal: 0}"])
+    with pytest.raises(CopsdError, match="drawn as `rows` says, has 2 safety rows and 0 others"):
+        train(Run.start(tmp_path / "run", recipe, tiny, []))
 
 
 @pytest.mark.parametrize(
