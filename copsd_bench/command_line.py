@@ -9,7 +9,6 @@ from typer.core import TyperGroup
 
 from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
 
-
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 """A full or read-only disk, a folder of somebody else, or a file where a folder should be."""
 

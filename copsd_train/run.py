@@ -1,6 +1,6 @@
 """The folder of a run: what was asked for, numbers, rollouts and checkpoints; killed at any moment, it resumes.
 
-run.json          recipe, model and its digests, versions, hardware, command
+run.json          recipe, model and its digests, digests of files it names, versions, hardware, command
 recipe.yaml       the resolved recipe, for people
 metrics.jsonl     one line a step: {"stage", "step", ...}
 samples.jsonl     rollouts with the signal of each token
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -30,6 +31,7 @@ from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_bench.records.store import write_text
 from copsd_train.load_recipe import first_difference, validated
 from copsd_train.recipe import Recipe
+from copsd_train.run_files import file_digests, require_unchanged
 
 if TYPE_CHECKING:
     from copsd_train.optimiser import Updater
@@ -82,7 +84,7 @@ class RunFolder:
 
     def checkpoints(self, stage: str) -> list[Checkpoint]:
         """Checkpoints of a stage, oldest first."""
-        found = (self.folder / "checkpoints").glob(f"{stage}-*")
+        found = (self.folder / "checkpoints").glob(f"{stage}-[0-9]*")
         return sorted((Checkpoint(stage, int(p.name.rpartition("-")[2]), p) for p in found), key=lambda c: c.step)
 
 
@@ -136,6 +138,7 @@ class Run(RunFolder):
             },
             "environment": environment().model_dump(),
             "recipe": recipe.model_dump(mode="json"),
+            "files": file_digests(recipe.model_dump(mode="json")),
         }
         write_text(
             folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
@@ -174,6 +177,11 @@ class Run(RunFolder):
         for board in self._boards.values():
             board.close()
         self._lock.release()
+
+    def check_files(self) -> None:
+        """Refuse to go on if a file that the recipe names is not what it was; raises as `require_unchanged`."""
+        now = file_digests(self.recipe.model_dump(mode="json"))
+        require_unchanged(self.folder, read_info(self.folder).get("files", {}), now)
 
     def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append the numbers of a step to metrics.jsonl and TensorBoard."""
@@ -214,13 +222,25 @@ class Run(RunFolder):
             shutil.rmtree(old.folder)
 
     def restore(self, stage: str, updater: "Updater") -> int:
-        """Bring the newest checkpoint of a stage back; the number of steps done."""
+        """Bring the newest checkpoint of a stage back; the number of steps done.
+
+        Raises:
+            CopsdError: it is not what was saved.
+        """
         import torch
 
         saved = self.checkpoints(stage)
         step = saved[-1].step if saved else 0
         if saved:
-            state = torch.load(saved[-1].folder / "state.pt", map_location="cpu", weights_only=True)
+            file = saved[-1].folder / "state.pt"
+            try:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+            except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+                raise CopsdError(
+                    f"The checkpoint {file} cannot be read, it was altered; remove its folder to go on from the one "
+                    "before.",
+                    ExitCode.DATA,
+                ) from error
             updater.restore(state["updater"])
         return step
 
@@ -267,21 +287,24 @@ def read_info(folder: Path) -> dict[str, Any]:
         info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CopsdError(f"{path} is not valid JSON ({error}); it was altered: start a new run.") from error
-    if info.get("format") != FORMAT:
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise CopsdError(f"{path} is of another version of copsd-train; start a new run.")
     return info
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a jsonl file; a last line cut by a kill is left out, a missing file has none."""
+    """Rows of a jsonl file up to the first that is none, as a last line cut by a kill; a missing file has none."""
     if not path.is_file():
         return []
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             break
+        if not isinstance(row, dict):
+            break
+        rows.append(row)
     return rows
 
 

@@ -27,8 +27,14 @@ def execute(run: Run, ranks: Ranks) -> None:
     """Bring a run to its end, from wherever it is.
 
     Raises:
-        CopsdError: bad input, a broken guarantee, a loss that is not finite, a full disk, or a stop by the monitor.
+        CopsdError: bad or changed input, a broken guarantee, a loss that is not finite, a full disk, or a stop by the
+            monitor.
     """
+    if not all(run.finished(stage) for stage in run.recipe.stages):
+        run.check_files()
+    if "distill" in run.recipe.stages[1:] and run.recipe.distill and not run.finished(run.recipe.stages[0]):
+        # Better now than after the hours of the stages before it.
+        distill.total_steps(run.recipe.distill, len(load_rows(run.recipe.prompt_config)))
     for stage in run.recipe.stages:
         if not any(ranks.gather(run.finished(stage))):
             STAGES[stage](run, ranks)

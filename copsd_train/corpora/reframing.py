@@ -129,6 +129,7 @@ def build_reframing(
             rewritten, or no refined answer was kept.
     """
     rows = load_rows(config)
+    load_guidelines(config.guidelines_file)  # what is wrong with them is said before the work
     ledger = Ledger(out.with_name(out.name + ".work"))
     base = EngineAnswerer(engine, view, ledger, identity)
     authors = Authors(base, named_answerer(config.rewriter, base), named_answerer(config.author, base))

@@ -75,6 +75,8 @@ def test_two_processes_give_the_trajectory_of_one(
 def test_a_recording_of_another_run_is_refused(alone: dict[str, Path]) -> None:
     with pytest.raises(CopsdError, match="lacks 1 of the 1 answers of this step"):
         recorded(alone["lora"] / "samples.jsonl")([], None, [7])  # type: ignore[arg-type]
+    with pytest.raises(CopsdError, match="There is no recording"):
+        recorded(alone["lora"] / "sample.jsonl")
 
 
 def test_shares_are_disjoint_complete_and_keep_their_mini_batch() -> None:
