@@ -11,7 +11,7 @@ from copsd_train.distill_recipe import Rollout
 from copsd_train.images import with_picture
 from copsd_train.policy import Policy
 from copsd_train.rollouts import Generate
-from copsd_train.run import read_lines
+from copsd_train.run_folder import read_lines
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.adapter import check_adapter
 from copsd_bench.models.dtype import checked_device, default_device, default_dtype
 from copsd_bench.models.resolve import ResolvedModel
+from copsd_bench.models.tensors import tensor_shapes
 from copsd_train.recipe import Recipe
 from copsd_train.recipe_parts import Lora, Vision
 from copsd_train.sharding import sharded_copy
@@ -214,9 +215,16 @@ def check_base(adapter: Path, base: ResolvedModel) -> None:
     """Refuse an adapter of another base, by its note of the base's digest where it has one, else by shapes.
 
     Raises:
-        CopsdError: it does not belong to this base.
+        CopsdError: it does not belong to this base, or changes what student, teacher and base share.
     """
     check_adapter(adapter, base.path)
+    names = tensor_shapes([adapter / "adapter_model.safetensors"])
+    if shared := next((name for name in names if "lm_head" in name or "embed_tokens" in name), None):
+        raise CopsdError(
+            f"{adapter} changes {shared}, but student, teacher and base share one LM head and one embedding; give an "
+            "adapter of attention and MLP layers alone.",
+            ExitCode.MODEL,
+        )
     note = adapter / BASE_NOTE
     if note.is_file():
         made_for = json.loads(note.read_text(encoding="utf-8"))

@@ -24,7 +24,8 @@ from copsd_train.load_recipe import load_recipe
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy, merge
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.stages import execute
 from copsd_train.teacher import ContextPolicy, Row, build_rows, check_row
 from tests.models.tiny_vlm import draw, save_tiny_vlm

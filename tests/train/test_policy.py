@@ -100,6 +100,17 @@ def test_an_adapter_of_another_base_is_refused_even_if_its_shapes_fit(tiny: Reso
         policy(wider, adapters={"teacher": tmp_path / "student"})
 
 
+def test_an_adapter_on_the_lm_head_is_refused_as_a_teacher_too(tiny: ResolvedModel, tmp_path: Path) -> None:
+    """Its logits would be made with whichever adapter happens to be on."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny.path)
+    get_peft_model(model, LoraConfig(target_modules=["lm_head"])).save_pretrained(tmp_path / "teacher")
+    with pytest.raises(CopsdError, match=r"changes .*lm_head.* student, teacher and base share one LM head"):
+        policy(tiny, adapters={"teacher": tmp_path / "teacher"})
+
+
 def test_layers_the_model_does_not_have_are_named(tiny: ResolvedModel) -> None:
     with pytest.raises(CopsdError, match="does not fit this model"):
         policy(tiny, "lora.targets=[no_such_layer]")

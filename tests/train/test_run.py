@@ -17,7 +17,8 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.load_recipe import load_recipe
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run, read_info, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_info, read_lines
 from copsd_train.stages import execute
 from tests.train.conftest import PROMPTS, SMALL
 

@@ -15,7 +15,8 @@ from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_train import steering
 from copsd_train.load_recipe import load_recipe
 from copsd_train.policy import merge
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.steering_report import read_findings
 from copsd_train.token_sets import token_set_divergence
 from tests.gate import finetune
