@@ -98,7 +98,7 @@ def merge(
 ) -> None:
     """Add a trained adapter into the base's weights: a model folder for any engine."""
     from copsd_bench.errors import CopsdError
-    from copsd_train.policy import merge as merge_adapter
+    from copsd_train.adapters import merge as merge_adapter
     from copsd_train.run import Run
 
     found = Run.open(run_folder)

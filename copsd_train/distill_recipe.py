@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from copsd_bench.errors import CopsdError, unknown_name
 from copsd_bench.judges.registry import JUDGES
 from copsd_train.candidates import instruction_context
+from copsd_train.model_outcome import format_and_model
 from copsd_train.recipe_parts import Optimiser, Section
 
 Prompts = Literal["safety", "safety/refuse", "safety/warn", "safety/help", "over_refusal", "general"]
@@ -218,8 +219,9 @@ class Outcome(Section):
     """A judge's score of a whole answer as its reward.
 
     Attributes:
-        judge: name of a judge of copsd_bench, or `principles`: the probability that `feedback` prefers the answer to
-            others of the same prompt.
+        judge: `refusal` (offline); `FORMAT:MODEL`, a guard or a rubric of copsd_bench, turned so that 1 is good
+            (`model_outcome.py`); or `principles`: the probability that `feedback` prefers the answer to others of the
+            same prompt.
         feedback: of the judge `principles`.
         inverted: prompts whose reward is 1 - score, by kind, or by kind and route (`safety/help`): a refusal judge's
             score is good where a refusal is right only.
@@ -235,8 +237,13 @@ class Outcome(Section):
     def _fits(self) -> Self:
         if (self.judge == "principles") != (self.feedback is not None):
             raise ValueError("feedback belongs to judge: principles, which needs it")
-        if self.judge != "principles" and self.judge not in JUDGES:
-            raise ValueError(str(unknown_name("judge", self.judge, [*JUDGES, "principles"])).rstrip(".?"))
+        if self.judge not in ("principles", *JUDGES):
+            try:
+                if ":" not in self.judge:
+                    raise unknown_name("judge", self.judge, [*JUDGES, "principles", "FORMAT:MODEL"])
+                format_and_model(self.judge)
+            except CopsdError as error:
+                raise ValueError(str(error).rstrip(".?")) from error
         return self
 
 

@@ -10,8 +10,9 @@ from copsd_bench.engine.protocol import Prompt, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
+from copsd_train.adapters import BASE_NOTE, check_base, merge
 from copsd_train.load_recipe import load_recipe
-from copsd_train.policy import BASE_NOTE, Policy, check_base, merge
+from copsd_train.policy import Policy
 from tests.engine.tiny import save_tiny
 from tests.train.conftest import SMALL
 

@@ -52,6 +52,8 @@ def test_every_number_of_a_recipe_names_its_source() -> None:
         ("distill.advantage.gamma=0.9", "gamma belongs to kind: return_to_go"),
         ("distill.advantage={kind: hybrid, lam: 0.3}", "needs an outcome: judge"),
         ("distill.outcome={judge: refusl, sources: [a]}", "Unknown judge 'refusl'; did you mean 'refusal'"),
+        ("distill.outcome={judge: 'wildgard:m', sources: [a]}", "Unknown judge 'wildgard'; did you mean 'wildguard'"),
+        ("distill.outcome={judge: 'vlguard:m', sources: [a]}", "is shown an image, which outcomes do not have"),
         ("distill.outcome={judge: refusal}", "outcome is used by no row"),
         ("distill.rollout.per_prompt=1", "per_prompt must be at least 2"),
         ("distill.minibatches=200", "minibatches cannot exceed prompts_per_step"),

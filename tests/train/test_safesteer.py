@@ -13,8 +13,8 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_train import steering
+from copsd_train.adapters import merge
 from copsd_train.load_recipe import load_recipe
-from copsd_train.policy import merge
 from copsd_train.run import Run
 from copsd_train.run_folder import read_lines
 from copsd_train.steering_report import read_findings
