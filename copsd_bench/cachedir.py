@@ -21,7 +21,7 @@ def cache_dir() -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder of the cache.
+    """Create a folder, of the cache or where a result goes.
 
     Raises:
         CopsdError: it cannot be created (exit code DISK).
@@ -30,8 +30,8 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CopsdError(
-            f"The cache folder {folder} cannot be created ({error.strerror}); set COPSD_CACHE_DIR to a "
-            "writable folder.",
+            f"The folder {folder} cannot be created ({error.strerror}); choose a writable one (for the cache: "
+            "COPSD_CACHE_DIR).",
             ExitCode.DISK,
         ) from error
 

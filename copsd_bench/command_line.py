@@ -9,6 +9,9 @@ from typer.core import TyperGroup
 
 from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+"""A full or read-only disk, a folder of somebody else, or a file where a folder should be."""
+
 
 class _Commands(TyperGroup):
     """Typer ends a command at Ctrl-C without a word; this says how to go on."""
@@ -41,7 +44,7 @@ def run_app(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         _fail(INTERRUPTED, ExitCode.INTERRUPTED)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in UNWRITABLE:
             raise
         _fail(
             f"Cannot write {error.filename or 'a file'}: {error.strerror}; free the disk or choose --out.",

@@ -98,11 +98,13 @@ def merge(
 ) -> None:
     """Add a trained adapter into the base's weights: a model folder for any engine."""
     from copsd_bench.errors import CopsdError
-    from copsd_train.policy import merge as merge_adapter
+    from copsd_train.adapters import merge as merge_adapter
     from copsd_train.run import Run
 
     found = Run.open(run_folder)
     folder = run_folder / adapter
+    if found.recipe.tuning == "full" and folder.is_dir():
+        raise CopsdError(f"{folder} is a model folder already, as tuning is full; there is nothing to merge.")
     if not (folder / "adapter_config.json").is_file():
         raise CopsdError(f"{run_folder} has no finished adapter {adapter!r}; see copsd-train status {run_folder}.")
     target = out or run_folder / f"merged-{adapter}"

@@ -26,7 +26,8 @@ from copsd_train.corpora.prompts import CorpusConfig, load_rows
 from copsd_train.corpora.schema import Kind, PromptRow, read_prompts, write_rows
 from copsd_train.load_recipe import DEMO, load_recipe, merged, validated
 from copsd_train.recipe import Recipe
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 
 ENDING = (ExitCode.DISK, ExitCode.INTERRUPTED)
 """Errors that end the whole comparison: the next arm would meet them too."""

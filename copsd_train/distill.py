@@ -31,6 +31,7 @@ from copsd_train.rollouts import (
     score,
     split,
     teacher_name,
+    told_gaps,
 )
 from copsd_train.teacher import Row, check_gap
 
@@ -106,7 +107,7 @@ def _divergence(teacher: TeacherStates, signal: Signal) -> Callable[..., torch.T
             assert signal.variant is not None
             assert teacher.tokens is not None
             return token_sets.token_set_divergence(logits, told, teacher.tokens, beta, signal.variant)
-        return losses.divergence(logits, told, beta)
+        return losses.divergence(logits, told, beta, signal.clip)
 
     return loss
 
@@ -187,8 +188,8 @@ def step(
     batch = roll_out(rows, generate, config.rollout, seed)
     clock.append(time.perf_counter())
     score(batch, policy, config)
-    if check and config.signal.kind != "none":
-        check_gap(batch.rows, (batch.teacher - batch.student).tolist(), config.teacher)
+    if check and (config.teacher.context != "none" or config.teacher.intervention != "none"):
+        check_gap(batch.rows, told_gaps(batch, policy, config), config.teacher)
     if config.outcome is not None and judge is not None:
         judge_outcomes(batch, config.outcome, judge)
     assess(batch, config)
@@ -234,6 +235,7 @@ def loop(
             f"over {config.minibatches} minibatches; make it a multiple of {config.minibatches * ranks.size}."
         )
     for number in range(start, total_steps(config, len(rows))):
+        ranks.seed(seed, "distill", number)
         chosen = ranks.share(prompts_of_step(number, len(rows), config.prompts_per_step, seed), config.minibatches)
         try:
             metrics, batch = step(

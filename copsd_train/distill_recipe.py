@@ -4,8 +4,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from copsd_bench.errors import CopsdError
+from copsd_bench.errors import CopsdError, unknown_name
+from copsd_bench.judges.registry import JUDGES
 from copsd_train.candidates import instruction_context
+from copsd_train.model_outcome import format_and_model
 from copsd_train.recipe_parts import Optimiser, Section
 
 Prompts = Literal["safety", "safety/refuse", "safety/warn", "safety/help", "over_refusal", "general"]
@@ -113,6 +115,7 @@ class Signal(Section):
         low, high: clip of the sampled log-ratio; None leaves it as it is.
         beta: direction of a divergence: 0 forward KL(teacher||student), 1 reverse KL(student||teacher), between JSD;
             `symmetric` the mean of forward and reverse KL.
+        clip: of `full`: the most that one vocabulary entry adds to a token's divergence, in nats; None is no limit.
         k, tail, stop_gradient: the tokens kept, a bucket for all others, and the unbiased reverse KL on a cut set.
         variant: of `token_set`: `released`, `tail`, `generalised` or `renormalised` (`token_sets.py`).
         entropy_gate: see `EntropyGate`.
@@ -122,6 +125,7 @@ class Signal(Section):
     low: float | None = None
     high: float | None = None
     beta: float | Literal["symmetric"] | None = None
+    clip: float | None = Field(default=None, gt=0)
     k: int | None = Field(default=None, ge=1)
     tail: bool = False
     stop_gradient: bool = False
@@ -144,6 +148,8 @@ class Signal(Section):
             raise ValueError("low must be below high")
         if (self.kind in DIVERGENCES) != (self.beta is not None):
             raise ValueError("beta belongs to kind: full, topk and token_set, which need it")
+        if self.kind != "full" and self.clip is not None:
+            raise ValueError("clip belongs to kind: full")
         if (self.kind == "token_set") != (self.variant is not None):
             raise ValueError("variant belongs to kind: token_set, which needs it")
         if (self.kind == "topk") != (self.k is not None):
@@ -213,22 +219,31 @@ class Outcome(Section):
     """A judge's score of a whole answer as its reward.
 
     Attributes:
-        judge: name of a judge of copsd_bench, or `principles`: the probability that `feedback` prefers the answer to
-            others of the same prompt.
+        judge: `refusal` (offline); `FORMAT:MODEL`, a guard or a rubric of copsd_bench, turned so that 1 is good
+            (`model_outcome.py`); or `principles`: the probability that `feedback` prefers the answer to others of the
+            same prompt.
         feedback: of the judge `principles`.
-        inverted: kinds of prompts whose reward is 1 - score (a refusal judge's score is good on safety prompts only).
+        inverted: prompts whose reward is 1 - score, by kind, or by kind and route (`safety/help`): a refusal judge's
+            score is good where a refusal is right only.
         sources: rows of these sources get the outcome reward and no teacher signal; only without an outcome advantage.
     """
 
     judge: str
     feedback: Feedback | None = None
-    inverted: list[Literal["safety", "over_refusal", "general"]] = Field(default=[])
+    inverted: list[Prompts] = Field(default=[])
     sources: list[str] = Field(default=[])
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.judge == "principles") != (self.feedback is not None):
             raise ValueError("feedback belongs to judge: principles, which needs it")
+        if self.judge not in ("principles", *JUDGES):
+            try:
+                if ":" not in self.judge:
+                    raise unknown_name("judge", self.judge, [*JUDGES, "principles", "FORMAT:MODEL"])
+                format_and_model(self.judge)
+            except CopsdError as error:
+                raise ValueError(str(error).rstrip(".?")) from error
         return self
 
 

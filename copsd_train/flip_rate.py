@@ -118,7 +118,7 @@ def prompts_by_class(config: CorpusConfig, limit: int | None) -> dict[PromptClas
     Raises:
         CopsdError: as `load_rows`.
     """
-    rows = load_rows(config)
+    rows = load_rows(config, both_sides=False)
     require_text(rows, "The flip rate")
     classes: dict[PromptClass, list[PromptRow]] = {
         "harmful": harmful(rows),

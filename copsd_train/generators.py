@@ -11,7 +11,7 @@ from copsd_train.distill_recipe import Rollout
 from copsd_train.images import with_picture
 from copsd_train.policy import Policy
 from copsd_train.rollouts import Generate
-from copsd_train.run import read_lines
+from copsd_train.run_folder import read_lines
 
 
 @contextmanager
@@ -36,8 +36,10 @@ def recorded(file: Path) -> Generate:
     """Answers of an earlier run with the same seed and prompts, in its samples.jsonl.
 
     Raises:
-        CopsdError: (when asked) it does not hold the answer of a random stream.
+        CopsdError: there is no such file; or (when asked) it does not hold the answer of a random stream.
     """
+    if not file.is_file():
+        raise CopsdError(f"There is no recording {file}; give the samples.jsonl of a run as distill.rollout.file.")
     answers = {
         row["seed"]: Completion(tuple(row["ids"]), row["answer"], tuple(row["logprobs"]), (), row["stop_reason"])
         for row in read_lines(file)

@@ -37,7 +37,8 @@ def load_recipe(name: str, overrides: Sequence[str] = (), demo: bool = False) ->
     raw = _raw(name)
     if demo:
         small = read_mapping(DEMO, "Recipe", "extends: copsd")
-        small["corpus"] = small.pop("corpora").get(raw.get("corpus", {}).get("kind"), {})
+        corpus, corpora = raw.get("corpus"), small.pop("corpora")
+        small["corpus"] = corpora.get(corpus.get("kind"), {}) if isinstance(corpus, Mapping) else {}
         raw = merged(raw, _fitting(raw, small))
     for override in overrides:
         raw = merged(raw, _parsed(override))
@@ -92,19 +93,24 @@ def _fitting(raw: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]
             continue
         section = _section(Recipe.model_fields[stage].annotation, raw[stage])
         if section is not None:
+            if not isinstance(raw[stage], Mapping):
+                continue  # the schema will say so
             absent = [k for k in given if k not in raw[stage] and _sections(section.model_fields[k].annotation)]
             given = {key: value for key, value in given.items() if key not in absent}
         fitting[stage] = given
     return fitting
 
 
-def _raw(name: str) -> dict[str, Any]:
+def _raw(name: str, children: Sequence[Path] = ()) -> dict[str, Any]:
+    """A recipe as plain data, with all it extends; null removes a key here too."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if path.parent == RECIPES and not path.is_file():
         raise unknown_name("recipe", name, recipe_names())
+    if path in children:
+        raise CopsdError(f"Recipe {path} extends itself; let it extend another one.")
     raw = read_mapping(path, "Recipe", "extends: copsd")
     parent = raw.pop("extends", None)
-    return raw if parent is None else merged(_raw(str(parent)), raw)
+    return merged({} if parent is None else _raw(str(parent), (*children, path)), raw)
 
 
 def _parsed(override: str) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """One model under training: base weights, named LoRA adapters on them, and who looks at them how."""
 
-import json
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +14,13 @@ from copsd_bench.engine.images import PixelLimits
 from copsd_bench.engine.inputs import extra_inputs
 from copsd_bench.engine.protocol import Completion, Intervention, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
-from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.models.adapter import check_adapter
+from copsd_bench.errors import CopsdError
 from copsd_bench.models.dtype import checked_device, default_device, default_dtype
 from copsd_bench.models.resolve import ResolvedModel
+from copsd_train.adapters import check_base, replace_folder, save_adapter
 from copsd_train.recipe import Recipe
 from copsd_train.recipe_parts import Lora, Vision
 from copsd_train.sharding import sharded_copy
-
-BASE_NOTE = "copsd_base.json"
-"""Beside an adapter: the digest of the weights it was trained on. Shapes alone cannot tell two sisters apart."""
 
 
 class CompletionModel(torch.nn.Module):
@@ -190,7 +185,7 @@ class Policy:
                 model.save_pretrained(staging)
                 (self.engine.encode_prompt.processor or self.engine.tokenizer).save_pretrained(staging)
             else:
-                _save_adapter(model, self.trained, staging, self.base)
+                save_adapter(model, self.trained, staging, self.base)
             replace_folder(staging, folder)
 
 
@@ -208,54 +203,6 @@ class _Training:
 
     def __exit__(self, *exc_info: object) -> None:
         self.model.eval()
-
-
-def check_base(adapter: Path, base: ResolvedModel) -> None:
-    """Refuse an adapter of another base, by its note of the base's digest where it has one, else by shapes.
-
-    Raises:
-        CopsdError: it does not belong to this base.
-    """
-    check_adapter(adapter, base.path)
-    note = adapter / BASE_NOTE
-    if note.is_file():
-        made_for = json.loads(note.read_text(encoding="utf-8"))
-        if made_for["weights_digest"] != base.weights_digest:
-            raise CopsdError(
-                f"{adapter} is an adapter of another base ({made_for['name']}, other weights); pass the model it was "
-                "trained on as --model.",
-                ExitCode.MODEL,
-            )
-
-
-def merge(base: ResolvedModel, adapter: Path, out: Path) -> None:
-    """The base with an adapter's factors added into its weights, as a model folder.
-
-    Raises:
-        CopsdError: `out` exists, or the adapter belongs to another base.
-    """
-    if out.exists():
-        raise CopsdError(f"{out} exists already; choose a new folder for the merged model.")
-    check_base(adapter, base)
-    from copsd_bench.engine.load import load_model
-    from copsd_bench.models.digest import read_json
-
-    dtype = read_json(base.path / "config.json").get("dtype") or "float32"
-    loaded = load_model(base.path, {"student": adapter}, str(dtype), "cpu", base.trust_remote_code)
-    with staging_dir(out.parent, out.name) as staging:
-        loaded.model.merge_and_unload().save_pretrained(staging)
-        (loaded.processor or loaded.tokenizer).save_pretrained(staging)
-        replace_folder(staging, out)
-
-
-def replace_folder(staging: Path, folder: Path) -> None:
-    """Move a finished folder to its place; an older one there goes away only when the new one is complete."""
-    old = folder.parent / f".old-{folder.name}"
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _freeze_vision(model: Any) -> None:
@@ -295,23 +242,3 @@ def _add_adapter(engine: TransformersEngine, name: str, lora: Lora, vision: Visi
     except ValueError as error:
         raise CopsdError(f"The adapter {name!r} does not fit this model: {str(error).splitlines()[0]}") from error
     engine.model.eval()
-
-
-def _save_adapter(model: Any, name: str, folder: Path, base: ResolvedModel) -> None:
-    from peft import get_peft_model_state_dict
-    from safetensors.torch import save
-
-    config = model.peft_config[name]
-    config.base_model_name_or_path = base.name
-    config.save_pretrained(str(folder))
-    written = folder / "adapter_config.json"
-    settings = json.loads(written.read_text(encoding="utf-8"))
-    if isinstance(settings["target_modules"], list):  # a set in PEFT, whose order differs between processes
-        settings["target_modules"].sort()
-    written.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
-    state = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    # Written by Python, so that a full disk is an OSError here too.
-    (folder / "adapter_model.safetensors").write_bytes(save(state, {"format": "pt"}))
-    note = {"name": base.name, "weights_digest": base.weights_digest}
-    (folder / BASE_NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")

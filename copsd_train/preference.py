@@ -166,6 +166,7 @@ def loop(
     steps = batches(tokens, config.batch_size, None, seed, "preference")
     for number, chosen in enumerate(itertools.islice(steps, start, total_steps(config, len(pairs))), start):
         began = time.perf_counter()
+        updater.ranks.seed(seed, "preference", number)
         yield number + 1, _timed(number, [pairs[i] for i in chosen], policy, updater, config, began)
 
 
@@ -196,6 +197,7 @@ def online_loop(
         raise CopsdError(f"preference.batch_size {config.batch_size} is less than {ranks.size} processes; raise it.")
     for number in range(start, total_steps(config, len(rows), online=True)):
         began = time.perf_counter()
+        ranks.seed(seed, "preference", number)
         chosen = prompts_of_step(number, len(rows), config.batch_size, seed)
         mine = chosen[ranks.rank :: ranks.size]
         local = roll_out([rows[i] for i in mine], generate, config.rollout, stream(seed, "online", number))

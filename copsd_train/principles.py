@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from copsd_bench.constitution import constitutions_dir
-from copsd_bench.errors import CopsdError, first_problem
+from copsd_bench.errors import CopsdError, first_problem, unknown_name
 from copsd_bench.yaml_file import read_mapping
 from copsd_train.corpora.schema import Kind
 
@@ -103,6 +103,8 @@ def load_principles(name: str = PACKAGED) -> Principles:
         CopsdError: no such file, or it does not follow the schema (which principle and field, and why).
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else constitutions_dir() / f"{name}.yaml"
+    if path.parent == constitutions_dir() and not path.is_file():
+        raise unknown_name("set of principles", name, [PACKAGED])
     raw = read_mapping(path, "Principles", f"name: {PACKAGED}")
     try:
         return Principles.model_validate(raw)

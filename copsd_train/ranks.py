@@ -8,11 +8,15 @@ With FSDP2 what is trained is split over the processes besides (`sharding.py`).
 import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from copsd_bench.errors import CopsdError
+from copsd_train.corpora.answers import stream
 
 T = TypeVar("T")
+WAIT = timedelta(days=30)
+"""How long a process waits for another."""
 
 
 class Ranks:
@@ -25,8 +29,9 @@ class Ranks:
         if self.size > 1:
             from accelerate import PartialState
 
-            # Collectives here are few and on small float32 tensors of any device: gloo on CPUs, NCCL on GPUs.
-            state = PartialState(cpu=not _accelerated())
+            # Collectives here are few and on small float32 tensors of any device: gloo on CPUs, NCCL on GPUs. While
+            # one process builds a corpus the others wait for hours; torch would end them after ten minutes.
+            state = PartialState(cpu=not _accelerated(), timeout=WAIT)
             self.rank = state.process_index
             self.sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
             if self.sharded and os.environ.get("FSDP_VERSION") != "2":
@@ -38,6 +43,16 @@ class Ranks:
     def main(self) -> bool:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
+
+    def seed(self, seed: int, stage: str, step: int) -> None:
+        """Start torch's own random numbers (dropout) anew at a step: the same ones whatever ran before, also resumed.
+
+        Args:
+            seed, stage, step: decide them, and this process.
+        """
+        import torch
+
+        torch.manual_seed(stream(seed, stage, step, self.rank))
 
     def share(self, items: Sequence[T], parts: int) -> list[T]:
         """This process's items: of each of `parts` consecutive cuts (the mini-batches) its own consecutive piece.

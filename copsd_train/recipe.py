@@ -56,7 +56,7 @@ class Recipe(Section):
     gradient_checkpointing: bool = True
     prompts: list[str] = Field(default=[])
     allow_overlap: bool = False
-    rows: dict[Kind, int] = Field(default={})
+    rows: dict[Kind, Annotated[int, Field(ge=0)]] = Field(default={})
     one_sided: str | None = Field(default=None, min_length=1)
     corpus: Annotated[CrossSftConfig | CritiqueConfig | ReframingConfig, Field(discriminator="kind")] | None = None
     rl_algorithm: Literal["dpo", "online-dpo", "grpo"] | None = None

@@ -1,8 +1,8 @@
 """Parts of a recipe that are about no method: adapter, optimiser, supervised fine-tuning, monitor, checkpoints."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -24,6 +24,15 @@ class Lora(Section):
     alpha: float = Field(gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: Literal["all-linear"] | list[str] = "all-linear"
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _names_layers(cls, targets: Any) -> Any:
+        if targets != "all-linear" and not (isinstance(targets, list) and targets):
+            raise ValueError(
+                f"targets is all-linear, or a list of module names such as [q_proj, v_proj], not {targets!r}"
+            )
+        return targets
 
     @model_validator(mode="after")
     def _spares_the_vocabulary(self) -> Self:

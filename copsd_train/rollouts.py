@@ -93,14 +93,25 @@ def score(batch: Batch, policy: Policy, config: Distill) -> None:
         batch.teacher, batch.teacher_entropy = _scored(batch, policy, teacher_name(config), told, gate)
 
 
+def told_gaps(batch: Batch, policy: Policy, config: Distill) -> list[list[float]]:
+    """What context and direction change: log p of each token under the teacher, minus that without both, [N][T]."""
+    plain, _ = _scored(batch, policy, unsteered_name(config), [row.student for row in batch.rows])
+    return (batch.teacher - plain).tolist()  # type: ignore[no-any-return]
+
+
 def judge_outcomes(batch: Batch, config: Outcome, judge: Judge) -> None:
-    """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict."""
+    """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict.
+
+    An answer that is empty or loops has the outcome 0 on every prompt: it is no refusal, but no help either.
+    """
     wanted = _judged(batch, config).nonzero().flatten().tolist()
     verdicts = judge.batch([batch.rows[i].source.prompt for i in wanted], [batch.completions[i].text for i in wanted])
     for i, verdict in zip(wanted, verdicts, strict=True):
         if not isinstance(verdict, Unscored):
-            bad = batch.rows[i].source.kind in config.inverted
-            batch.outcomes[i] = 1 - verdict.score if bad else verdict.score
+            source = batch.rows[i].source
+            bad = not {source.kind, f"{source.kind}/{source.route}"}.isdisjoint(config.inverted)
+            score = 1 - verdict.score if bad else verdict.score
+            batch.outcomes[i] = 0.0 if verdict.label == "degenerate" else score
 
 
 def assess(batch: Batch, config: Distill) -> None:

@@ -1,11 +1,11 @@
 """The folder of a run: what was asked for, numbers, rollouts and checkpoints; killed at any moment, it resumes.
 
-run.json          recipe, model and its digests, versions, hardware, command
+run.json          recipe, model and its digests, digests of files it names, versions, hardware, command
 recipe.yaml       the resolved recipe, for people
 metrics.jsonl     one line a step: {"stage", "step", ...}
 samples.jsonl     rollouts with the signal of each token
 tensorboard/      the same numbers
-checkpoints/      STAGE-STEP/: adapter, optimiser, random state; complete or not there
+checkpoints/      STAGE-STEP/: adapter, optimiser; complete or not there (random numbers and data go by the step)
 corpus/ teacher/ steering/ student/     what the stages leave; there once a stage is finished
 sft/                          the student as sft left it, if another stage trains it further
 preference/                   the pairs compared, and a sheet of examples
@@ -16,9 +16,9 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -30,60 +30,12 @@ from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_bench.records.store import write_text
 from copsd_train.load_recipe import first_difference, validated
 from copsd_train.recipe import Recipe
+from copsd_train.run_files import file_digests, require_unchanged
+from copsd_train.run_folder import FORMAT, RunFolder, read_info, read_lines
 
 if TYPE_CHECKING:
     from copsd_train.optimiser import Updater
     from copsd_train.policy import Policy
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A saved moment of a stage: `step` steps are done."""
-
-    stage: str
-    step: int
-    folder: Path
-
-
-class RunFolder:
-    """What lies in a run folder.
-
-    Args:
-        folder: of the run.
-        recipe: resolved.
-    """
-
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
-        self.folder = folder
-        self.recipe = recipe
-
-    def output(self, stage: str) -> Path:
-        """What a stage leaves, there once it is finished."""
-        if stage == "corpus":
-            return self.folder / "corpus" / "sft.jsonl"
-        if stage == "steering":
-            return self.folder / "steering"
-        if stage != "sft" or self.recipe.sft is None:
-            return self.folder / "student"
-        return self.folder / ("sft" if self.student_start == self.folder / "sft" else self.recipe.sft.adapter)
-
-    @property
-    def student_start(self) -> Path | None:
-        """Where the student of the last stage begins: what sft left of it, or None for the base model."""
-        sft = self.recipe.sft
-        begun = sft is not None and sft.adapter == "student" and self.recipe.stages[-1] != "sft"
-        return self.folder / "sft" if begun else None
-
-    def finished(self, stage: str) -> bool:
-        """Whether a stage is done."""
-        return self.output(stage).exists()
-
-    def checkpoints(self, stage: str) -> list[Checkpoint]:
-        """Checkpoints of a stage, oldest first."""
-        found = (self.folder / "checkpoints").glob(f"{stage}-*")
-        return sorted((Checkpoint(stage, int(p.name.rpartition("-")[2]), p) for p in found), key=lambda c: c.step)
 
 
 class Run(RunFolder):
@@ -111,7 +63,14 @@ class Run(RunFolder):
         if (folder / "run.json").is_file():
             _require_same(folder, recipe, base)
             return cls(folder, recipe, base)
-        if folder.exists() and {path.name for path in folder.iterdir()} - {".lock", "recipe.yaml"}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held = {path.name for path in folder.iterdir()} - {".lock", "recipe.yaml"}
+        except OSError as error:
+            raise CopsdError(
+                f"--out {folder} cannot be a folder ({error.strerror}); choose another.", ExitCode.DISK
+            ) from error
+        if held:
             raise CopsdError(f"--out {folder} is not empty and holds no run; choose a new folder.")
         from copsd_bench.records.environment import environment
 
@@ -129,8 +88,8 @@ class Run(RunFolder):
             },
             "environment": environment().model_dump(),
             "recipe": recipe.model_dump(mode="json"),
+            "files": file_digests(recipe.model_dump(mode="json")),
         }
-        folder.mkdir(parents=True, exist_ok=True)
         write_text(
             folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
         )
@@ -169,6 +128,11 @@ class Run(RunFolder):
             board.close()
         self._lock.release()
 
+    def check_files(self) -> None:
+        """Refuse to go on if a file that the recipe names is not what it was; raises as `require_unchanged`."""
+        now = file_digests(self.recipe.model_dump(mode="json"))
+        require_unchanged(self.folder, read_info(self.folder).get("files", {}), now)
+
     def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append the numbers of a step to metrics.jsonl and TensorBoard."""
         self._append("metrics.jsonl", [{"stage": stage, "step": step, **metrics}])
@@ -201,22 +165,33 @@ class Run(RunFolder):
         with self.full_disk_explained(step), staging_dir(parent, name) as staging:
             policy.save(staging / "adapter")
             with (staging / "state.pt").open("wb") as file:
-                torch.save({"updater": state, "random": torch.get_rng_state()}, file)
+                torch.save({"updater": state}, file)
             shutil.rmtree(parent / name, ignore_errors=True)
             staging.rename(parent / name)
         for old in self.checkpoints(stage)[: -self.recipe.checkpoints.keep]:
             shutil.rmtree(old.folder)
 
     def restore(self, stage: str, updater: "Updater") -> int:
-        """Bring the newest checkpoint of a stage back; the number of steps done."""
+        """Bring the newest checkpoint of a stage back; the number of steps done.
+
+        Raises:
+            CopsdError: it is not what was saved.
+        """
         import torch
 
         saved = self.checkpoints(stage)
         step = saved[-1].step if saved else 0
         if saved:
-            state = torch.load(saved[-1].folder / "state.pt", map_location="cpu", weights_only=True)
+            file = saved[-1].folder / "state.pt"
+            try:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+            except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+                raise CopsdError(
+                    f"The checkpoint {file} cannot be read, it was altered; remove its folder to go on from the one "
+                    "before.",
+                    ExitCode.DATA,
+                ) from error
             updater.restore(state["updater"])
-            torch.set_rng_state(state["random"])
         return step
 
     def rewind(self, stage: str, step: int) -> None:
@@ -247,37 +222,6 @@ class Run(RunFolder):
         with self.full_disk_explained(step), (self.folder / name).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows))
             file.flush()
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder.
-
-    Raises:
-        CopsdError: there is no run, or one of another version of this program.
-    """
-    path = folder / "run.json"
-    if not path.is_file():
-        raise CopsdError(f"{folder} holds no run: it has no run.json; give the folder of `copsd-train run --out`.")
-    try:
-        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CopsdError(f"{path} is not valid JSON ({error}); it was altered: start a new run.") from error
-    if info.get("format") != FORMAT:
-        raise CopsdError(f"{path} is of another version of copsd-train; start a new run.")
-    return info
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a jsonl file; a last line cut by a kill is left out, a missing file has none."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 def _require_same(folder: Path, recipe: Recipe, base: ResolvedModel) -> None:

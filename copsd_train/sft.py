@@ -139,6 +139,7 @@ def loop(
     steps = batches(tokens, config.batch_size, config.batch_tokens, seed, "sft")
     for number, chosen in enumerate(itertools.islice(steps, start, total_steps(config, len(examples))), start):
         began = time.perf_counter()
+        updater.ranks.seed(seed, "sft", number)
         try:
             metrics = update([examples[i] for i in chosen], policy, updater, config.micro_batch_size)
         except CopsdError as error:

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from copsd_bench.judges.protocol import Judge
-from copsd_bench.judges.registry import get_judge
+from copsd_bench.judges.registry import JUDGES, get_judge
 from copsd_train import distill, sft, steering
+from copsd_train.corpora.answers import Ledger
 from copsd_train.corpora.builders import BUILDERS
 from copsd_train.corpora.prompts import load_rows
 from copsd_train.corpora.schema import PromptRow, read_sft, require_both_sides
 from copsd_train.feedback import Comparer, PrincipleJudge
 from copsd_train.follow import begin, follow
 from copsd_train.generators import student_generator
+from copsd_train.model_outcome import ModelOutcome
 from copsd_train.monitor import Monitor
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
@@ -27,8 +29,14 @@ def execute(run: Run, ranks: Ranks) -> None:
     """Bring a run to its end, from wherever it is.
 
     Raises:
-        CopsdError: bad input, a broken guarantee, a loss that is not finite, a full disk, or a stop by the monitor.
+        CopsdError: bad or changed input, a broken guarantee, a loss that is not finite, a full disk, or a stop by the
+            monitor.
     """
+    if not all(run.finished(stage) for stage in run.recipe.stages):
+        run.check_files()
+    if "distill" in run.recipe.stages[1:] and run.recipe.distill and not run.finished(run.recipe.stages[0]):
+        # Better now than after the hours of the stages before it.
+        distill.total_steps(run.recipe.distill, len(load_rows(run.recipe.prompt_config)))
     for stage in run.recipe.stages:
         if not any(ranks.gather(run.finished(stage))):
             STAGES[stage](run, ranks)
@@ -127,8 +135,11 @@ def outcome_judge(run: Run, ranks: Ranks, policy: Policy, prompts: Sequence[Prom
     config = run.recipe.distill.outcome if run.recipe.distill else None
     if config is None:
         return None
-    if config.feedback is None:
+    if config.judge in JUDGES:
         return get_judge(config.judge)
+    if config.feedback is None:
+        ledger = Ledger(run.folder / f"outcome-{ranks.rank}.work")
+        return ModelOutcome(config.judge, {row.prompt: row for row in prompts}, ledger)
     comparer = Comparer(config.feedback, feedback_base(run, ranks, policy), run.recipe.seed)
     return PrincipleJudge(comparer, {row.prompt: row.kind for row in prompts}, config.feedback.opponents)
 

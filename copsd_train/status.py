@@ -4,7 +4,7 @@ from pathlib import Path
 
 from copsd_train.load_recipe import validated
 from copsd_train.progress import SHOWN
-from copsd_train.run import RunFolder, read_info, read_lines
+from copsd_train.run_folder import RunFolder, read_info, read_lines
 
 
 def show(folder: Path) -> None:

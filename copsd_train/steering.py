@@ -30,7 +30,8 @@ from copsd_train.refusal_direction import (
     scored,
     steered,
 )
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.safety_tokens import select_tokens, share_moved
 from copsd_train.steering_recipe import Scores, Steering
 from copsd_train.steering_report import Count, Findings, Token, read_findings, report

@@ -170,7 +170,8 @@ def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: Tea
 
     Args:
         rows: one a rollout.
-        gaps: log p_T - log p_S of each completion token.
+        gaps: log p of each completion token under the teacher, minus that under the same weights without context and
+            direction.
         teacher: how it looks at them.
 
     Raises:
@@ -178,11 +179,11 @@ def check_gap(rows: Sequence[Row], gaps: Sequence[Sequence[float]], teacher: Tea
     """
     steered = teacher.intervention != "none"
     told = [gap for row, gap in zip(rows, gaps, strict=True) if steered or row.context is not None]
-    if told and (steered or teacher.adapter == "none") and not any(value != 0.0 for gap in told for value in gap):
+    if told and not any(value != 0.0 for gap in told for value in gap):
         has, what = ("it is steered", "direction") if steered else ("its prompts hold a context", "context")
         raise CopsdError(
-            f"The teacher's log-probabilities equal the student's on every token although {has}: the {what} does not "
-            "reach the model.",
+            f"The teacher's log-probabilities are on every token what they are without the {what}, although {has}: the "
+            f"{what} does not reach the model.",
             ExitCode.RUN,
         )
 

@@ -5,7 +5,7 @@ base model's own answer, so that the teacher stays what the base is. Safety prom
 rewritten by the base model in its own style and chosen by length, so that only its substance is new.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,8 @@ from copsd_train.corpora.schema import PromptRow, SftRow, constitution_of, requi
 from copsd_train.corpora.selection import FILE, labels, rewrite_faults, select
 from copsd_train.corpora.summary import Summary
 
+BASE = "base"
+"""The base model under the constitution, as an author of answers to safety prompts."""
 REWRITE = """Here is a message and a draft of the answer to it.
 
 Message: {prompt}
@@ -95,12 +97,14 @@ def build_cross_sft(
     rows = load_rows(config)
     ledger = Ledger(out.with_name(out.name + ".work"))
     base = EngineAnswerer(engine, view, ledger, identity)
+    models = [name for name in (*config.candidates, config.judge) if name not in (FILE, BASE, *JUDGES)]
+    others = {name: InspectAnswerer(name, ledger) for name in models}  # who is not there is missed before the work
     summary = Summary()
     preserved = preserving_rows(
         base, [row for row in rows if row.kind != "safety"], config.sampling, config.seed, summary,
         config.preserving == "with_constitution", with_context=True,
     )  # fmt: skip
-    safe = _safety_branch(config, base, [row for row in rows if row.kind == "safety"], summary)
+    safe = _safety_branch(config, base, others, [row for row in rows if row.kind == "safety"], summary)
     corpus = preserved + safe
     write_atomic(out.with_name(out.name + ".summary.json"), summary.json(corpus))
     require_both_sides(corpus, f"The corpus {out}, after {summary.rejections()},")
@@ -110,13 +114,17 @@ def build_cross_sft(
 
 
 def _safety_branch(
-    config: CrossSftConfig, base: EngineAnswerer, rows: Sequence[PromptRow], summary: Summary
+    config: CrossSftConfig,
+    base: EngineAnswerer,
+    others: Mapping[str, Answerer],
+    rows: Sequence[PromptRow],
+    summary: Summary,
 ) -> list[SftRow]:
     """Chosen answers to safety prompts, rewritten by the base model and matched to the lengths of its own."""
-    candidates = {name: _candidates(config, name, base, rows) for name in config.candidates}
+    authors = {BASE: base, **others}
+    candidates = {name: _candidates(config, name, authors.get(name), rows) for name in config.candidates}
     summary.asked["candidates"] = sum(answer is not None for answers in candidates.values() for answer in answers)
-    judge = None if config.judge in JUDGES else InspectAnswerer(config.judge, base.ledger)
-    chosen = select(rows, candidates, judge, config.seed, summary.rejected["candidates"])
+    chosen = select(rows, candidates, others.get(config.judge), config.seed, summary.rejected["candidates"])
     drafts = [(row, *pick) for row, pick in zip(rows, chosen, strict=True) if pick is not None]
     own = own_answers(
         base, [row for row, _, _ in drafts], config.sampling, config.seed, False,
@@ -142,7 +150,7 @@ def _safety_branch(
     for i, text, tokens, verdict in zip(left, texts, matched, verdicts, strict=True):
         row, author, _ = drafts[i]
         provenance = {"branch": "safety", "author": author, "rewritten": config.rewrite, "route": row.route}
-        maker = base.name if config.rewrite or author == "base" else author
+        maker = base.name if config.rewrite or author == BASE else author
         if maker != FILE:
             provenance |= origin(maker, config.rewrite_sampling if config.rewrite else config.sampling)
         provenance |= {"verdict": verdict, "options": len(options[i]), "tokens": tokens, "base_tokens": targets[i]}
@@ -151,12 +159,11 @@ def _safety_branch(
 
 
 def _candidates(
-    config: CrossSftConfig, name: str, base: EngineAnswerer, rows: Sequence[PromptRow]
+    config: CrossSftConfig, name: str, author: Answerer | None, rows: Sequence[PromptRow]
 ) -> Sequence[Answer | None]:
-    """One author's answers to the safety prompts, given under each prompt's constitution."""
-    if name == FILE:
+    """One author's answers to the safety prompts, given under each prompt's constitution; without one, the file's."""
+    if author is None:
         return [Answer(row.reference, True) if row.reference is not None else None for row in rows]
-    author = base if name == "base" else InspectAnswerer(name, base.ledger)
     questions = [
         Question(
             row.prompt,

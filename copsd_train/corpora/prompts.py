@@ -4,9 +4,9 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train.corpora.overlap import refuse_overlap
@@ -30,28 +30,33 @@ class CorpusConfig(BaseModel):
     sees_images: ClassVar[bool] = True
     writes_pairs: ClassVar[bool] = False
     prompts: list[Path] = []
-    rows: dict[Kind, int] = {}
+    rows: dict[Kind, Annotated[int, Field(ge=0)]] = {}
     seed: int = 0
     allow_overlap: bool = False
     one_sided: str | None = None
 
 
-def load_rows(config: CorpusConfig) -> list[PromptRow]:
+def load_rows(config: CorpusConfig, both_sides: bool = True) -> list[PromptRow]:
     """The prompts that a configuration names, checked and drawn.
+
+    Args:
+        config: which ones.
+        both_sides: what is trained on them needs prompts to refuse and others, unless the configuration says why not.
 
     Raises:
         CopsdError: a bad file, an id in two files, one side only, an overlap with a benchmark, or images for a builder
             that shows none.
     """
+    what = f"The corpus of {', '.join(map(str, config.prompts)) or 'packaged prompts'}"
+    both_sides = both_sides and config.one_sided is None
     if not config.prompts:
         rows = seed_prompts()  # a test of this project holds them against every benchmark
     else:
         rows = [row for path in config.prompts for row in read_prompts(path)]
-        what = f"The corpus of {', '.join(map(str, config.prompts))}"
         for name, count in Counter(row.id for row in rows).items():
             if count > 1:
                 raise CopsdError(f"{what} holds the id {name!r} in two files; make ids unique.", ExitCode.DATA)
-        if config.one_sided is None:
+        if both_sides:
             require_both_sides(rows, what)
         if not config.sees_images:
             require_text(rows, "This kind of corpus")
@@ -63,7 +68,10 @@ def load_rows(config: CorpusConfig) -> list[PromptRow]:
             raise CopsdError("The corpus has no prompt to refuse (kind safety), but one_sided is set.", ExitCode.DATA)
     kinds: tuple[Kind, ...] = ("safety", "over_refusal", "general")
     by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
-    return [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
+    drawn = [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
+    if both_sides:
+        require_both_sides(drawn, f"{what}, drawn as `rows` says,")
+    return drawn
 
 
 def require_text(rows: Sequence[PromptRow], what: str) -> None:

@@ -129,14 +129,15 @@ def build_reframing(
             rewritten, or no refined answer was kept.
     """
     rows = load_rows(config)
+    load_guidelines(config.guidelines_file)  # what is wrong with them is said before the work
     ledger = Ledger(out.with_name(out.name + ".work"))
     base = EngineAnswerer(engine, view, ledger, identity)
+    authors = Authors(base, named_answerer(config.rewriter, base), named_answerer(config.author, base))
+    judge = None if config.judge in JUDGES else InspectAnswerer(config.judge, ledger)
     summary = Summary()
     preserving = Sampling(config.max_tokens, config.preserving_temperature)
     preserved = preserving_rows(base, [row for row in rows if row.kind != "safety"], preserving, config.seed, summary)
-    authors = Authors(base, named_answerer(config.rewriter, base), named_answerer(config.author, base))
     tried = _refinements(config, authors, [row for row in rows if row.kind == "safety"], summary)
-    judge = None if config.judge in JUDGES else InspectAnswerer(config.judge, ledger)
     judged = list(zip(tried, judge_refinements(tried, judge, config.safety_filter, config.seed), strict=True))
     refined = [(_row(config, authors, each, said), each) for each, said in judged if said.fault is None]
     summary.asked["refined answers"] = len(tried)

@@ -14,7 +14,8 @@ from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.load_recipe import load_recipe
 from copsd_train.losses import chunked_divergence
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.stages import execute
 from tests.engine.tiny import save_tiny
 from tests.train.conftest import SMALL

@@ -11,7 +11,8 @@ from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.corpora.schema import read_pairs, read_sft
 from copsd_train.load_recipe import load_recipe
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.stages import STAGES
 from tests.train.conftest import PROMPTS
 from tests.train.test_run import ENVIRONMENT, TRAIN, metrics, train

@@ -18,7 +18,8 @@ from copsd_train.corpora.schema import SftRow, read_pairs, read_sft
 from copsd_train.corpora.split import stratified_split
 from copsd_train.load_recipe import load_recipe
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.stages import execute
 from tests.scripted import SCRIPTS
 from tests.train.conftest import SMALL

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from copsd_bench.engine.protocol import Intervention, Sampling
+from copsd_bench.engine.protocol import Completion, Intervention, Sampling
 from copsd_bench.errors import CopsdError
 from copsd_bench.judges.registry import get_judge
 from copsd_bench.models.resolve import ResolvedModel
@@ -158,8 +158,16 @@ def test_a_loss_that_is_not_finite_stops_before_anything_changes(
     assert all(torch.equal(a, b) for a, b in zip(before, this.updater.masters.values(), strict=True))
 
 
-def test_a_context_that_does_not_reach_the_teacher_stops_before_anything_changes(tiny: ResolvedModel) -> None:
-    this = setting(tiny, "opsd-const")
+@pytest.mark.parametrize("adapter", ["none", "teacher", "ema"])
+def test_a_context_that_does_not_reach_the_teacher_stops_before_anything_changes(
+    tiny: ResolvedModel, teacher: Path, adapter: str
+) -> None:
+    """Also where the teacher's own weights make its log-probabilities differ from the student's."""
+    changes = ("distill.teacher.adapter=ema", "distill.teacher.decay=0.9") if adapter == "ema" else ()
+    this = setting(
+        tiny, "copsd" if adapter == "teacher" else "opsd-const", *changes,
+        teacher=teacher if adapter == "teacher" else None,
+    )  # fmt: skip
     before = [value.clone() for value in this.updater.masters.values()]
     deaf = [replace(row, teacher=row.student) for row in this.rows]
     with pytest.raises(CopsdError, match=r"^Step 1: .* the context does not reach the model"):
@@ -182,6 +190,28 @@ def test_rows_of_named_sources_get_the_outcome_instead_of_the_teacher(tiny: Reso
     plain = replace(batch)
     assess(plain, this.config.model_copy(update={"outcome": None}))
     assert torch.equal(plain.advantages[~general], batch.advantages[~general])
+
+
+def test_a_refusal_pays_on_prompts_to_refuse_alone_and_an_empty_answer_nowhere(tiny: ResolvedModel) -> None:
+    """Of safety prompts, many are to be answered with a warning or plainly."""
+    this = setting(tiny, "grpo", "distill.rollout.per_prompt=3")
+    routes = {"s1": "refuse", "s2": "help"}
+    rows = [
+        replace(row, source=row.source.model_copy(update={"route": routes.get(row.source.id)})) for row in this.rows
+    ]
+    texts = ["I can't help with that.", "Sure. First, look it up in the register of residents.", ""]
+    completions = [Completion((1,), text, (0.0,), (), "stop") for _ in rows for text in texts]
+    batch = batch_of([row for row in rows for _ in texts], completions, [0] * 12, torch.arange(4).repeat_interleave(3))
+    assert this.config.outcome is not None
+    judge_outcomes(batch, this.config.outcome, get_judge("refusal"))
+    refused, helped, empty = batch.outcomes.reshape(4, 3).T
+    assert (refused > helped).tolist() == [row.source.id == "s1" for row in rows]
+    assert (empty == 0).all()
+
+
+def test_clipping_each_vocabulary_entry_lowers_the_divergence_of_the_recipe(tiny: ResolvedModel) -> None:
+    plain, clipped = (setting(tiny, "opsd-full", f"distill.signal.clip={clip}").step()[0] for clip in ("null", "1e-3"))
+    assert 0 < clipped["divergence"] < plain["divergence"]
 
 
 def test_the_average_follows_the_student_slowly_and_teaches(tiny: ResolvedModel) -> None:

@@ -16,15 +16,17 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_train import images, sft
+from copsd_train.adapters import merge
 from copsd_train.corpora.answers import InspectAnswerer, Ledger, Question
 from copsd_train.corpora.schema import PromptRow, read_prompts, read_sft, write_rows
 from copsd_train.distill_recipe import Teacher
 from copsd_train.generators import with_picture
 from copsd_train.load_recipe import load_recipe
 from copsd_train.optimiser import Updater
-from copsd_train.policy import Policy, merge
+from copsd_train.policy import Policy
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.stages import execute
 from copsd_train.teacher import ContextPolicy, Row, build_rows, check_row
 from tests.models.tiny_vlm import draw, save_tiny_vlm

@@ -10,8 +10,9 @@ from copsd_bench.engine.protocol import Prompt, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
+from copsd_train.adapters import BASE_NOTE, check_base, merge
 from copsd_train.load_recipe import load_recipe
-from copsd_train.policy import BASE_NOTE, Policy, check_base, merge
+from copsd_train.policy import Policy
 from tests.engine.tiny import save_tiny
 from tests.train.conftest import SMALL
 
@@ -98,6 +99,17 @@ def test_an_adapter_of_another_base_is_refused_even_if_its_shapes_fit(tiny: Reso
     wider = resolve_model(str(save_tiny(tmp_path / "wider", hidden_size=64)))
     with pytest.raises(CopsdError, match="adapter of another base"):
         policy(wider, adapters={"teacher": tmp_path / "student"})
+
+
+def test_an_adapter_on_the_lm_head_is_refused_as_a_teacher_too(tiny: ResolvedModel, tmp_path: Path) -> None:
+    """Its logits would be made with whichever adapter happens to be on."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny.path)
+    get_peft_model(model, LoraConfig(target_modules=["lm_head"])).save_pretrained(tmp_path / "teacher")
+    with pytest.raises(CopsdError, match=r"changes .*lm_head.* student, teacher and base share one LM head"):
+        policy(tiny, adapters={"teacher": tmp_path / "teacher"})
 
 
 def test_layers_the_model_does_not_have_are_named(tiny: ResolvedModel) -> None:

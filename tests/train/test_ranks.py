@@ -12,7 +12,8 @@ from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.generators import recorded
 from copsd_train.load_recipe import load_recipe
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_lines
 from copsd_train.stages import execute
 from tests.train.conftest import SMALL
 
@@ -75,6 +76,8 @@ def test_two_processes_give_the_trajectory_of_one(
 def test_a_recording_of_another_run_is_refused(alone: dict[str, Path]) -> None:
     with pytest.raises(CopsdError, match="lacks 1 of the 1 answers of this step"):
         recorded(alone["lora"] / "samples.jsonl")([], None, [7])  # type: ignore[arg-type]
+    with pytest.raises(CopsdError, match="There is no recording"):
+        recorded(alone["lora"] / "sample.jsonl")
 
 
 def test_shares_are_disjoint_complete_and_keep_their_mini_batch() -> None:

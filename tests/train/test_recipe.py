@@ -36,6 +36,10 @@ def test_every_number_of_a_recipe_names_its_source() -> None:
         ("distill.optimiser.lr=-1", "distill.optimiser.lr: Input should be greater than 0"),
         ("lora.targets=[lm_head]", "lm_head cannot carry a LoRA adapter"),
         ("lora.targets=[q_proj, embed_tokens]", "embed_tokens cannot carry a LoRA adapter"),
+        ("lora.targets=[]", "targets is all-linear, or a list of module names such as [q_proj, v_proj], not []"),
+        ("lora.targets=q_proj", "or a list of module names such as [q_proj, v_proj], not 'q_proj'"),
+        ("corpus.rows={safety: -1}", "corpus.cross_sft.rows.safety: Input should be greater than or equal to 0"),
+        ("distill.signal.clip=0.05", "clip belongs to kind: full"),
         ("distill.teacher.adapter=ema", "decay belongs to adapter: ema"),
         ("distill.teacher.adapter=none", None),
         ("distill.signal={kind: full}", "beta belongs to kind: full"),
@@ -47,6 +51,9 @@ def test_every_number_of_a_recipe_names_its_source() -> None:
         ("distill.signal.low=9", "low must be below high"),
         ("distill.advantage.gamma=0.9", "gamma belongs to kind: return_to_go"),
         ("distill.advantage={kind: hybrid, lam: 0.3}", "needs an outcome: judge"),
+        ("distill.outcome={judge: refusl, sources: [a]}", "Unknown judge 'refusl'; did you mean 'refusal'"),
+        ("distill.outcome={judge: 'wildgard:m', sources: [a]}", "Unknown judge 'wildgard'; did you mean 'wildguard'"),
+        ("distill.outcome={judge: 'vlguard:m', sources: [a]}", "is shown an image, which outcomes do not have"),
         ("distill.outcome={judge: refusal}", "outcome is used by no row"),
         ("distill.rollout.per_prompt=1", "per_prompt must be at least 2"),
         ("distill.minibatches=200", "minibatches cannot exceed prompts_per_step"),
@@ -81,6 +88,19 @@ def test_a_file_extends_a_recipe_and_a_new_kind_starts_its_section_anew(tmp_path
     assert recipe.distill is not None
     assert recipe.distill.signal.low is None
     assert recipe.distill.clip == 0.2
+
+
+@pytest.mark.parametrize("demo", [False, True])
+def test_a_file_that_cannot_be_a_recipe_is_refused_in_one_sentence(tmp_path: Path, demo: bool) -> None:
+    file = tmp_path / "mine.yaml"
+    for text, sentence in (
+        (f"extends: {file}\nname: mine\n", "extends itself"),
+        ("extends: copsd\ncorpus: cross_sft\n", "wrong at corpus: Input should be a valid dictionary"),
+        ("name: mine\nabout: x\nlora: {rank: 1, alpha: 1}\ncorpus: null\nsft: null\n", "a recipe trains something"),
+    ):
+        file.write_text(text)
+        with pytest.raises(CopsdError, match=sentence):
+            load_recipe(str(file), demo=demo)
 
 
 def test_numbers_are_read_as_people_write_them() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.load_recipe import load_recipe
 from copsd_train.ranks import Ranks
-from copsd_train.run import Run, read_lines
+from copsd_train.run import Run
+from copsd_train.run_folder import read_info, read_lines
 from copsd_train.stages import execute
 from tests.train.conftest import PROMPTS, SMALL
 
@@ -132,6 +134,46 @@ def test_a_recipe_edited_in_the_folder_is_refused_by_its_key(finished: Path) -> 
         file.write_text(text)
 
 
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    tiny: ResolvedModel, settings: list[str], prompts_file: Path, below: str
+) -> None:
+    with pytest.raises(CopsdError, match=r"cannot be a folder \((File exists|Not a directory)\); choose another"):
+        start(prompts_file / below, tiny, settings)
+
+
+def test_data_that_changed_is_not_trained_on_further(finished: Path, tmp_path: Path) -> None:
+    """A finished run does not need its data any more."""
+    out = shutil.copytree(finished, tmp_path / "run")
+    [name] = [name for name in read_info(out)["files"] if name.endswith("sft.jsonl")]
+    text = Path(name).read_text()
+    try:
+        Path(name).write_text(text.replace("Let us talk.", "Let us go."))
+        train(Run.open(out))
+        shutil.rmtree(out / "student")
+        with pytest.raises(CopsdError, match=r"sft.jsonl was changed after the run in .* began; put it back"):
+            train(Run.open(out))
+    finally:
+        Path(name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("run.json", "[]", "is of another version"),
+        ("checkpoints/distill-000005/state.pt", "x", "distill-000005/state.pt cannot be read, it was altered"),
+    ],
+)
+def test_an_altered_run_is_refused_in_one_sentence(
+    finished: Path, tmp_path: Path, file: str, text: str, sentence: str
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(out / "student")
+    (out / file).write_text(text)
+    with pytest.raises(CopsdError, match=sentence):
+        train(Run.open(out))
+
+
 def test_two_processes_do_not_train_in_one_folder(finished: Path) -> None:
     with Run.open(finished), pytest.raises(CopsdError, match="Another process is training"):
         Run.open(finished).__enter__()
@@ -169,6 +211,23 @@ def test_the_monitor_stops_a_run_that_has_collapsed(
         train(run)
     assert run.checkpoints("distill")[-1].step == 2
     assert not run.finished("distill")
+
+
+def test_a_step_of_more_prompts_than_there_are_is_refused_before_the_teacher_is_trained(
+    tiny: ResolvedModel, settings: list[str], tmp_path: Path
+) -> None:
+    run = start(tmp_path / "run", tiny, settings, "distill.prompts_per_step=5")
+    with pytest.raises(CopsdError, match="prompts_per_step is 5, but the corpus has 4 prompts"):
+        train(run)
+    assert not run.checkpoints("sft")
+
+
+def test_a_corpus_is_not_made_one_sided_by_drawing_no_rows_of_the_other_kinds(
+    tiny: ResolvedModel, prompts_file: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe("opsd-const", [*SMALL, f"prompts=[{prompts_file}]", "rows={general: 0, over_refusal: 0}"])
+    with pytest.raises(CopsdError, match="drawn as `rows` says, has 2 safety rows and 0 others"):
+        train(Run.start(tmp_path / "run", recipe, tiny, []))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.cli import app
-from copsd_train.run import read_lines
+from copsd_train.run_folder import read_lines
 
 ROOT = Path(__file__).parents[2]
 # Without the mirror, prompts are held against the packaged benchmarks alone: that is quicker, and not tested here.

@@ -1,0 +1,79 @@
+"""A judging model as the judge of outcomes: a guard or a rubric, asked in one of the formats of `copsd_bench`."""
+
+from collections.abc import Mapping, Sequence
+
+from copsd_bench.collapse.text import empty
+from copsd_bench.errors import CopsdError
+from copsd_bench.judges.formats import Case, JudgeFormat, format_named
+from copsd_bench.judges.protocol import Unscored, Verdict
+from copsd_train.corpora.answers import InspectAnswerer, Ledger
+from copsd_train.corpora.schema import PromptRow
+
+SILENCE = Verdict("degenerate", 0.0, "empty")
+"""The verdict on an empty answer, which no model is asked about."""
+
+
+def format_and_model(judge: str) -> tuple[JudgeFormat, str]:
+    """The two parts of `FORMAT:MODEL`.
+
+    Raises:
+        CopsdError: no format has this name (with the nearest), there is no model, or it needs the image of a question.
+    """
+    form, _, model = judge.partition(":")
+    asked = format_named(form)
+    if not model or asked.image:
+        why = "is shown an image, which outcomes do not have" if model else "names no model"
+        raise CopsdError(f"The judge {judge!r} {why}; give FORMAT:MODEL, e.g. wildguard:allenai/wildguard.")
+    return asked, model
+
+
+class ModelOutcome:
+    """Scores each answer by a judging model; a `Judge`.
+
+    A verdict's `score` is turned so that 1 is good: the chance of harm that a guard gives becomes 1 minus it.
+
+    Args:
+        judge: `FORMAT:MODEL`, as for `copsd-bench run --judge`.
+        rows: of the prompts, by their text: the judge is told the class of a prompt, and its reference.
+        ledger: of the model's answerer.
+
+    Raises:
+        CopsdError: as `format_and_model`, or the model cannot be used.
+    """
+
+    def __init__(self, judge: str, rows: Mapping[str, PromptRow], ledger: Ledger) -> None:
+        self.asked, model = format_and_model(judge)
+        self.rows = rows
+        self.who = InspectAnswerer(model, ledger)
+
+    @property
+    def id(self) -> str:
+        """Format and model."""
+        return f"{self.asked.name}:{self.who.name}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of the format, and `degenerate` for an empty answer, which is not shown to the model."""
+        return (*self.asked.labels, "degenerate")
+
+    def batch(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict | Unscored]:
+        """See `Judge`."""
+        from copsd_bench.benchmarks.model_judge import reply_of
+
+        cases = [_case(self.rows[prompt], answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        said = [case for case in cases if not empty(case.answer)]
+        replies = iter(self.who.together([reply_of(self.who.model, self.asked, self.asked.ask(case)) for case in said]))
+        return [
+            self._good(self.asked.read(next(replies), case)) if not empty(case.answer) else SILENCE for case in cases
+        ]
+
+    def _good(self, verdict: Verdict | Unscored) -> Verdict | Unscored:
+        if isinstance(verdict, Unscored) or not self.asked.lower_is_better:
+            return verdict
+        return Verdict(verdict.label, 1 - verdict.score, verdict.reason, verdict.values)
+
+
+def _case(row: PromptRow, answer: str) -> Case:
+    refused = row.kind == "safety" and row.route in (None, "refuse")
+    group = "harmful" if refused else "general" if row.kind == "general" else "benign"
+    return Case(row.prompt, answer, group, row.category, row.reference or "")

@@ -1,0 +1,43 @@
+"""The files that a recipe names (prompts, data, principles): whether they are still what a run began with."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.models.digest import file_sha256
+
+ENDINGS = (".jsonl", ".csv", ".parquet", ".yaml", ".yml")
+
+
+def file_digests(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The sha256 of every file that a recipe, as plain data, names and that is there."""
+    names = {name for name in _texts(recipe) if name.endswith(ENDINGS) and Path(name).is_file()}
+    return {name: file_sha256(Path(name)) for name in sorted(names)}
+
+
+def require_unchanged(folder: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse to go on with other data: what is resumed must give the numbers of a run that was never interrupted.
+
+    Args:
+        folder: of the run.
+        before: digests when it began.
+        now: the same now; a file that is gone is missed where it is read.
+
+    Raises:
+        CopsdError: a file has changed.
+    """
+    for name, digest in before.items():
+        if now.get(name, digest) != digest:
+            raise CopsdError(
+                f"{name} was changed after the run in {folder} began; put it back, or start a new run with --out.",
+                ExitCode.DATA,
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
