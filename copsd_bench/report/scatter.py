@@ -42,7 +42,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: its label, its whole range if it has one, a value to mark with what it is, one it must reach, its floor."""
+    """An axis.
+
+    Attributes:
+        label: stands beside it.
+        whole: its range; without it, that of the numbers.
+        line_at: a value to mark, and what it is.
+        at_least, floor: values that it must hold.
+    """
 
     label: str
     whole: tuple[float, float] | None = None

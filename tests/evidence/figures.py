@@ -9,6 +9,11 @@ from copsd_bench.report.scatter import Axis, Frame, Point, scatter
 from tests.evidence.results import Family, Measured
 
 FRAME = Frame(640.0, 380.0)
+NOTE = (
+    "Dots: all seeds together, with 95 % intervals over prompts; rings: single seeds; ¹: one seed; dashed: the base. "
+    "Length: greedy answers to harmless prompts against the base's. Contraction: effective choices a token against "
+    "the base's, on the arm's sampled answers. Refused: share of greedy answers."
+)
 NUMBERS: dict[str, Callable[[Measured], Estimate]] = {
     "Length": lambda arm: arm.length_ratio,
     "Contraction": lambda arm: arm.contraction,
@@ -32,9 +37,7 @@ def arms_figure(family: Family) -> Chart:
         "The arms against their base",
         [_marked(arm) for arm in family.values()],
         [Panel(name, [cell(arm, of) for arm in family.values()], of(base).value) for name, of in NUMBERS.items()],
-        "Dots: all seeds together, with 95 % intervals over prompts; rings: single seeds; ¹: one seed; dashed: the base. "
-        "Length: greedy answers to harmless prompts against the base's. Contraction: effective choices a token against the "
-        "base's, on the arm's sampled answers. Refused: share of greedy answers.",
+        NOTE,
     )
 
 

@@ -19,7 +19,7 @@ LEGEND = (
     "¹ one seed: no interval over seeds. Without training, greedy answers are the same at every seed. Length ratio: "
     "mean tokens of greedy answers to harmless prompts, against the base. Contraction: exp(H_model − H_base) on the "
     "arm's own sampled answers. m: model, b: base; KL(m‖b) on the model's answers, KL(b‖m) on the base's, nats a "
-    "token. General: mean score of the general sets. Verdict: of the sampled answers seed by seed / of all greedy answers."
+    "token. General: mean score of the general sets. Verdict: of the sampled answers seed by seed / of all greedy ones."
 )
 DIRECTION = (
     "Sampled: the collapse suite against its own reference. Greedy: all sets against the base's answers. Mode seeking: "
@@ -28,7 +28,8 @@ DIRECTION = (
 )
 COMPARED = (
     "Length, refused and complied: greedy answers; length of those to harmless prompts. Entropy: exp of the "
-    "difference, of each arm's own sampled answers to harmless prompts. All seeds of an arm together, a prompt as one cluster."
+    "difference, of each arm's own sampled answers to harmless prompts. All seeds of an arm together; a prompt is one "
+    "cluster."
 )
 POWER = (
     "Half the interval is about the smallest change that could have been shown. The words are the gate's: red, the "

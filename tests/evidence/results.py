@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from copsd_bench.collapse.divergence import contraction, mode_seeking
@@ -10,7 +10,7 @@ from copsd_bench.records import stats
 from copsd_bench.records.change import panel_change
 from copsd_bench.records.gate import check_reference
 from copsd_bench.records.panel import STATISTICS, estimate_of
-from copsd_bench.records.rules import load_rules
+from copsd_bench.records.rules import Rules, load_rules
 from copsd_bench.records.schema import Estimate, RunRecord, SampleRow, TaskRecord
 from copsd_bench.records.store import read_record
 from copsd_bench.records.verdict import Answers, Verdict, judge_collapse
@@ -80,15 +80,14 @@ class Measured:
     @cached_property
     def sampled_verdicts(self) -> list[Verdict]:
         """The gate's on the sampled answers against their reference, seed by seed."""
-        rules = load_rules()
-        return [check_reference(result.collapse, rules).collapse for result in self.results]
+        return [check_reference(result.collapse, gate_rules()).collapse for result in self.results]
 
     @cached_property
     def greedy_verdict(self) -> Verdict | None:
         """The gate's on the greedy answers of all seeds against the base's; None for the base itself."""
         if self.arm.is_base:
             return None
-        return judge_collapse(greedy(self.base).samples, greedy(self.results).samples)
+        return judge_collapse(greedy(self.base).samples, greedy(self.results).samples, gate_rules())
 
     @cached_property
     def each(self) -> "list[Measured]":
@@ -103,6 +102,12 @@ class Measured:
 
 
 Family = dict[str, Measured]
+
+
+@cache
+def gate_rules() -> Rules:
+    """The packaged gate's."""
+    return load_rules()
 
 
 def read_family(plan: Plan, start: str | None, folder: Path) -> Family:

@@ -8,11 +8,11 @@ from copsd_bench.records.change import Change, panel_change
 from copsd_bench.records.findings import Finding, Pair, findings
 from copsd_bench.records.format import MISSING, interval, number, suffix
 from copsd_bench.records.grid import Grid
-from copsd_bench.records.rules import Rules, load_rules
+from copsd_bench.records.rules import Rules
 from copsd_bench.records.schema import Estimate
 from copsd_bench.records.verdict import Answers, Verdict
 from tests.evidence.plan import Plan
-from tests.evidence.results import HARMLESS, Family, Measured, Result, greedy, sampled
+from tests.evidence.results import HARMLESS, Family, Measured, Result, gate_rules, greedy, sampled
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Outcome:
 
     def finding(self, first: Sequence[Result], second: Sequence[Result]) -> Finding:
         """What the gate's rule finds."""
-        packaged = load_rules()
+        packaged = gate_rules()
         rule = next(rule for rule in packaged.rules if rule.name == self.rule)
         one = Rules(
             schema_version=1, max_unscored=packaged.max_unscored, rules=[rule.model_copy(update={"groups": ["all"]})]
