@@ -49,11 +49,14 @@ class Block:
     apart: str = ""
 
 
-def leaderboard(records: Sequence[RunRecord], suite: str | None = None) -> list[Block]:
+def leaderboard(
+    records: Sequence[RunRecord], suite: str | None = None, names: Sequence[str] | None = None
+) -> list[Block]:
     """Blocks of comparable runs, the largest first; rows by name and date.
 
     Args:
         suite: keep the runs of one suite.
+        names: of the runs; without them, their models and adapters.
 
     Raises:
         CopsdError: nothing to show, or no run of that suite.
@@ -64,9 +67,10 @@ def leaderboard(records: Sequence[RunRecord], suite: str | None = None) -> list[
         known = {record.suite for record in records if record.suite}
         if suite not in known:
             raise unknown_name("suite in these records", suite, known or {"none"})
-        records = [record for record in records if record.suite == suite]
+        kept = [i for i, record in enumerate(records) if record.suite == suite]
+        records, names = [records[i] for i in kept], names and [names[i] for i in kept]
     blocks: dict[tuple[object, ...], Block] = {}
-    names = [run_name(record) for record in records]
+    names = names or [run_name(record) for record in records]
     for record, name in zip(records, names, strict=True):
         unique = name if names.count(name) == 1 else f"{name} ({record.run_id[:12]})"
         block = blocks.setdefault(_block_key(record), Block([task.name for task in record.tasks]))

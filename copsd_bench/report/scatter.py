@@ -24,7 +24,7 @@ from copsd_bench.report.svg import (
     y_axis,
 )
 
-LEFT, RIGHT, TOP, BOTTOM = 42.0, WIDTH - 14, 34.0, 262.0
+LEFT, TOP = 42.0, 34.0
 _LINE, _LEADER = 16.0, 16.0  # height of a name; from this distance on a line ties it to its point
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -42,12 +42,33 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: its label, its whole range if it has one, a value to mark with what it is, and one it must reach."""
+    """An axis.
+
+    Attributes:
+        label: stands beside it.
+        whole: its range; without it, that of the numbers.
+        line_at: a value to mark, and what it is.
+        at_least, floor: values that it must hold.
+    """
 
     label: str
     whole: tuple[float, float] | None = None
     line_at: tuple[float, str] | None = None
     at_least: float | None = None
+    floor: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How wide the picture is, and where its x axis lies; a larger frame holds more points."""
+
+    width: float = WIDTH
+    bottom: float = 262.0
+
+    @property
+    def right(self) -> float:
+        """Where the x axis ends."""
+        return self.width - 14
 
 
 @dataclass
@@ -65,22 +86,30 @@ class _Taken:
 
 
 def scatter(
-    title: str, points: Sequence[Point], x: Axis, y: Axis, front: bool = False, arrows: bool = False, note: str = ""
+    title: str,
+    points: Sequence[Point],
+    x: Axis,
+    y: Axis,
+    front: bool = False,
+    arrows: bool = False,
+    note: str = "",
+    frame: Frame = Frame(),
 ) -> Chart:
     """Points with their intervals and their names.
 
     Args:
         front: draw the Pareto front, where more of both is better.
         arrows: draw an arrow from the first point to each other.
+        frame: size of the picture.
     """
-    x_scale = Scale(*_ends(x, [point.x for point in points]), LEFT, RIGHT)
-    y_scale = Scale(*_ends(y, [point.y for point in points]), BOTTOM, TOP)
-    parts = [x_axis(x_scale, TOP, BOTTOM, x.label, points[0].x.unit)]
-    parts.append(y_axis(y_scale, LEFT, RIGHT, y.label, points[0].y.unit))
+    x_scale = Scale(*_ends(x, [point.x for point in points]), LEFT, frame.right)
+    y_scale = Scale(*_ends(y, [point.y for point in points]), frame.bottom, TOP)
+    parts = [x_axis(x_scale, TOP, frame.bottom, x.label, points[0].x.unit, width=frame.width)]
+    parts.append(y_axis(y_scale, LEFT, frame.right, y.label, points[0].y.unit))
     for axis, scale in ((x, x_scale), (y, y_scale)):
         if axis.line_at is not None:
             at = scale(axis.line_at[0])
-            ends = (at, TOP, at, BOTTOM) if axis is x else (LEFT, at, RIGHT, at)
+            ends = (at, TOP, at, frame.bottom) if axis is x else (LEFT, at, frame.right, at)
             parts.append(tag("line", x1=ends[0], y1=ends[1], x2=ends[2], y2=ends[3], class_="reference"))
     places = [(x_scale.clipped(point.x.value or 0), y_scale.clipped(point.y.value or 0)) for point in points]
     if front and len(points) > 1:
@@ -91,11 +120,12 @@ def scatter(
     bars = [_bars(point, place, x_scale, y_scale) for point, place in zip(points, places, strict=True)]
     taken.boxes += [box for boxes in bars for box in boxes]
     parts += [_drawn(point, place, boxes) for point, place, boxes in zip(points, places, bars, strict=True)]
-    labels = [_label(point, place, taken) for point, place in zip(points, places, strict=True)]
+    labels = [_label(point, place, taken, frame) for point, place in zip(points, places, strict=True)]
     grid = Grid(title, ["Run", x.label, y.label])
     for point in points:
         grid.add(point.label, shown(point.x), shown(point.y))
-    return Chart(title, picture("".join(parts + labels), BOTTOM + BELOW, in_words(title, grid)), grid, note)
+    svg = picture("".join(parts + labels), frame.bottom + BELOW, in_words(title, grid), frame.width)
+    return Chart(title, svg, grid, note)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -112,7 +142,7 @@ def _ends(axis: Axis, estimates: Sequence[Estimate]) -> tuple[float, float]:
     if axis.whole is not None:
         return axis.whole
     values = [value for found in estimates for value in (found.value, found.low, found.high)]
-    return span([*values, axis.line_at[0] if axis.line_at else None, axis.at_least], floor_at=0.0)
+    return span([*values, axis.line_at[0] if axis.line_at else None, axis.at_least], floor_at=axis.floor)
 
 
 def _front(points: Sequence[Point], x_scale: Scale, y_scale: Scale) -> str:
@@ -157,7 +187,7 @@ def _drawn(point: Point, place: tuple[float, float], bars: Sequence[Box]) -> str
     return tag("g", words + arms + marker(point.series, *place, radius=6.0), class_=style_of(point.series))
 
 
-def _label(point: Point, place: tuple[float, float], taken: _Taken) -> str:
+def _label(point: Point, place: tuple[float, float], taken: _Taken, frame: Frame) -> str:
     """The name beside its point, where it covers the least of what is there already."""
     name = shortened(point.label, 190, BOLD)
     width = width_of(name, BOLD)
@@ -173,7 +203,8 @@ def _label(point: Point, place: tuple[float, float], taken: _Taken) -> str:
 
     def cost(at: tuple[float, float]) -> float:
         left, top, right, bottom = box = box_at(*at)
-        outside = max(0.0, LEFT + 2 - left) + max(0.0, right - RIGHT) + max(0.0, TOP - top) + max(0.0, bottom - BOTTOM)
+        outside = max(0.0, LEFT + 2 - left) + max(0.0, right - frame.right)
+        outside += max(0.0, TOP - top) + max(0.0, bottom - frame.bottom)
         return 40 * outside + 4 * taken.overlap(box) + hypot(*_gap(place, box))
 
     left, base = min(choices, key=cost)

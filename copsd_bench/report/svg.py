@@ -152,15 +152,15 @@ def axis_label(label: str, unit: str, room: float) -> str:
     return " ".join([*words, behind])
 
 
-def x_axis(scale: Scale, top: float, bottom: float, label: str, unit: str, count: int = 5) -> str:
+def x_axis(scale: Scale, top: float, bottom: float, label: str, unit: str, count: int = 5, width: float = WIDTH) -> str:
     """Vertical grid lines from `top` to `bottom`, their values and the label below (`BELOW` units high)."""
     parts = []
     for value in scale.ticks(count):
         parts.append(tag("line", x1=scale(value), y1=top, x2=scale(value), y2=bottom, class_="grid"))
         parts.append(text(scale(value), bottom + 16, tick_text(value, unit), "tick", "middle"))
-    name = axis_label(label, unit, WIDTH - 16)
+    name = axis_label(label, unit, width - 16)
     half = width_of(name) / 2 + 4
-    middle = min(max((scale.start + scale.end) / 2, half), WIDTH - half)
+    middle = min(max((scale.start + scale.end) / 2, half), width - half)
     parts.append(text(middle, bottom + 35, name, "axis", "middle"))
     return "".join(parts)
 
@@ -175,6 +175,6 @@ def y_axis(scale: Scale, left: float, right: float, label: str, unit: str) -> st
     return "".join(parts)
 
 
-def picture(content: str, height: float, alt: str) -> str:
+def picture(content: str, height: float, alt: str, width: float = WIDTH) -> str:
     """The finished chart; `alt` says in words what it shows."""
-    return tag("svg", content, viewBox=f"0 0 {WIDTH:g} {height:.0f}", role="img", aria_label=alt)
+    return tag("svg", content, viewBox=f"0 0 {width:g} {height:.0f}", role="img", aria_label=alt)

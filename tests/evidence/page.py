@@ -1,178 +1,132 @@
-"""The page of the evidence, made of the committed records alone: results/evidence/README.md."""
+"""The page of the evidence, made of the committed records alone: README.md, report.html, figures and LEADERBOARD.md."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from copsd_bench.cachedir import write_atomic
-from copsd_bench.records import stats
-from copsd_bench.records.change import Change, panel_change
-from copsd_bench.records.format import MISSING, interval
-from copsd_bench.records.gate import check_reference
 from copsd_bench.records.grid import Grid
-from copsd_bench.records.panel import STATISTICS, estimate_of
-from copsd_bench.records.rules import load_rules
-from copsd_bench.records.schema import Estimate, RunRecord, SampleRow
-from copsd_bench.records.store import read_record
-from copsd_bench.records.verdict import Answers, judge_collapse
-from tests.evidence.plan import FOLDER, Arm, Plan, record_path
+from copsd_bench.records.leaderboard import leaderboard, leaderboard_parts
+from copsd_bench.report.chart import Chart
+from copsd_bench.report.document import Part, document, standalone
+from tests.evidence.figures import arms_figure, safety_figure
+from tests.evidence.plan import FOLDER, Plan
+from tests.evidence.results import Family, read_family
+from tests.evidence.tables import arms_table, comparison_table, power_table, verdict_table
 
-HARMLESS = ("benign", "general")
+MADE = "Made by `python -m tests.evidence --page` from the records in results/evidence/records"
+LEGEND = (
+    "¹ one seed: no interval over seeds. Without training, greedy answers are the same at every seed. Length ratio: "
+    "mean tokens of greedy answers to harmless prompts, against the base. Contraction: exp(H_model − H_base) on the "
+    "arm's own sampled answers. m: model, b: base; KL(m‖b) on the model's answers, KL(b‖m) on the base's, nats a "
+    "token. General: mean score of the general sets. Verdict: of the sampled answers seed by seed / of all greedy ones."
+)
+DIRECTION = (
+    "Sampled: the collapse suite against its own reference. Greedy: all sets against the base's answers. Mode seeking: "
+    "(KL(b‖m) − KL(m‖b)) / (KL(b‖m) + KL(m‖b)). Above 0 the arm leaves out what its base would say, below 0 it adds "
+    "what its base would not; undecided: the interval holds 0."
+)
+COMPARED = (
+    "Length, refused and complied: greedy answers; length of those to harmless prompts. Entropy: exp of the "
+    "difference, of each arm's own sampled answers to harmless prompts. All seeds of an arm together; a prompt is one "
+    "cluster."
+)
+POWER = (
+    "Half the interval is about the smallest change that could have been shown. The words are the gate's: red, the "
+    "whole interval is worse than tolerated; ok, all of it is within; noise, worse, but on which side of the limit is "
+    "open; undecided, it holds both no change and the limit, or there are too few answers for the gate."
+)
 
 
 @dataclass(frozen=True)
-class Result:
-    """One arm at one seed."""
+class Chapter:
+    """What the page says of one family."""
 
-    evaluation: RunRecord
-    collapse: RunRecord
-
-    def rows(self, *groups: str) -> list[SampleRow]:
-        """Greedy answers of all sets, of some prompt classes."""
-        return [r for task in self.evaluation.tasks for r in task.samples if not groups or r.group in groups]
-
-    def metric(self, name: str) -> float | None:
-        """A metric of the collapse suite."""
-        found = [task.metrics[name].value for task in self.collapse.tasks if name in task.metrics]
-        return found[0] if found else None
+    title: str
+    suffix: str
+    tables: list[tuple[Grid, str]]
+    figures: dict[str, Chart]
 
 
-Results = dict[tuple[str, int], Result]
-
-
-def read_results(plan: Plan) -> Results:
-    """Every arm that has both records."""
-    found = {}
-    for arm in plan.arms:
-        for seed in arm.seeds:
-            paths = [record_path(arm.name, seed, kind) for kind in ("evaluation", "collapse")]
-            if all(path.exists() for path in paths):
-                found[arm.name, seed] = Result(*map(read_record, paths))
-    return found
-
-
-def columns(plan: Plan, base: Result) -> dict[str, tuple[str, Callable[[Result], float | None]]]:
-    """Heading -> unit, and the number of one arm at one seed."""
-
-    def refusal(group: str) -> Callable[[Result], float | None]:
-        return lambda result: estimate_of(STATISTICS["refusal"], result.rows(group)).value
-
-    def general(result: Result) -> float | None:
-        tasks = [task for task in result.evaluation.tasks if task.name in plan.general]
-        values = [task.metrics[task.primary].value for task in tasks]
-        scored = [value for value in values if value is not None]
-        return sum(scored) / len(scored) if len(scored) == len(plan.general) else None
-
-    def metric(name: str) -> Callable[[Result], float | None]:
-        return lambda result: result.metric(name)
-
+def pages(plan: Plan, folder: Path = FOLDER) -> dict[str, str]:
+    """File (relative to `folder`) -> text; empty as long as no base has a record."""
+    families = {start: read_family(plan, start, folder) for start in plan.families}
+    families = {start: family for start, family in families.items() if family}
+    if not families:
+        return {}
+    chapters = [_chapter(plan, start, family) for start, family in families.items()]
+    done = sum(len(arm.seeds) for family in families.values() for arm in family.values())
+    state = f"{done} of {sum(len(arm.seeds) for arm in plan.arms)} runs of plan.yaml are there"
+    reading = folder / "reading.md"
+    own_words = reading.read_text(encoding="utf-8") if reading.exists() else ""
     return {
-        "Refused, harmful": ("fraction", refusal("harmful")),
-        "Refused, benign": ("fraction", refusal("benign")),
-        "Length ratio": ("ratio", lambda result: length_ratio([base], [result]).change.value),
-        "1 − Self-BLEU": ("ratio", metric("diversity")),
-        "Contraction": ("ratio", metric("contraction.on_model")),
-        "KL(m‖b)": ("nats", metric("kl_model_reference.on_model")),
-        "KL(b‖m)": ("nats", metric("kl_reference_model.on_reference")),
-        "General": ("fraction", general),
+        "README.md": _markdown(plan, chapters, state, own_words),
+        "report.html": _html(plan, chapters, state, own_words),
+        "../LEADERBOARD.md": _leaderboard(families.values()),
+    } | {
+        f"{name}{chapter.suffix}.svg": standalone(figure, width)
+        for chapter in chapters
+        for (name, figure), width in zip(chapter.figures.items(), (860, 640), strict=True)
     }
 
 
-def length_ratio(base: Sequence[Result], other: Sequence[Result]) -> Change:
-    """Mean tokens of greedy answers to harmless prompts, other / base, paired on prompts; seeds are one cluster."""
-    return paired(base, other, "tokens_mean", *HARMLESS)
+def write_pages(plan: Plan, folder: Path = FOLDER) -> list[Path]:
+    """Write the page and its figures; what people say of them stands in reading.md beside it."""
+    written = []
+    for name, content in pages(plan, folder).items():
+        path = (folder / name).resolve()
+        write_atomic(path, content.encode())
+        written.append(path)
+    return written
 
 
-def paired(base: Sequence[Result], other: Sequence[Result], statistic: str, *groups: str) -> Change:
-    """A panel statistic of the greedy answers of two arms, all seeds together, paired on prompts."""
-    sides = [Answers(_epochs(result.rows(*groups) for result in results)) for results in (base, other)]
-    return panel_change(sides[0], sides[1], statistic)
+def _chapter(plan: Plan, start: str | None, family: Family) -> Chapter:
+    tables = [
+        (arms_table(plan, family), LEGEND),
+        (verdict_table(family), DIRECTION),
+        (comparison_table(plan, family), COMPARED),
+        (power_table(plan, family), POWER),
+    ]
+    figures = {"arms": arms_figure(family), "safety": safety_figure(family)}
+    kept = [(grid, note) for grid, note in tables if grid.rows]
+    return Chapter(f"From {start or plan.model}", f"-{start}" if start else "", kept, figures)
 
 
-def _epochs(seeds: Iterable[Sequence[SampleRow]]) -> list[SampleRow]:
-    return [row.model_copy(update={"epoch": seed}) for seed, rows in enumerate(seeds, 1) for row in rows]
-
-
-def over_seeds(values: Sequence[float], unit: str) -> str:
-    """Mean with a Student interval over seeds; one seed is marked, and has none."""
-    if not values:
-        return MISSING
-    if len(values) == 1:
-        return interval(Estimate(value=values[0], n=1, unit=unit)) + " ¹"
-    return interval(stats.mean(list(values), unit=unit))
-
-
-def main_table(plan: Plan, results: Results) -> Grid:
-    """Arm x number."""
-    base = next(result for (arm, _), result in sorted(results.items()) if arm == "base")
-    found = columns(plan, base)
-    grid = Grid("Arms (mean [95 % interval over seeds]; rates in per cent)", ["Arm", *found, "Verdict"])
-    for arm in plan.arms:
-        mine = _seeds(results, arm.name)
-        if mine:
-            cells = []
-            for unit, of in found.values():
-                values = [of(result) for result in mine]
-                cells.append(over_seeds([value for value in values if value is not None], unit))
-            grid.add(arm.name, *cells, ", ".join(dict.fromkeys(verdict_of(base, result, arm) for result in mine)))
-    return grid
-
-
-def verdict_of(base: Result, result: Result, arm: Arm) -> str:
-    """The gate's verdict: on the sampled answers against their reference / on the greedy ones against the base's."""
-    sampled = check_reference(result.collapse, load_rules()).collapse.state
-    if arm.name == "base":
-        return sampled
-    return f"{sampled} / {judge_collapse(base.rows(), result.rows()).state}"
-
-
-def tests(results: Results) -> Grid:
-    """The claims, as paired comparisons on prompts over all seeds of both arms."""
-    grid = Grid(
-        "Paired comparisons (second arm against first; 95 % interval over prompts)",
-        ["Claim", "Arms", "Length ratio", "Entropy ratio", "Refused, harmful", "Refused, benign"],
-        texts=2,
-    )
-    for claim, first, second in (
-        ("a constitution contracts the teacher", "base", "base+constitution"),
-        ("OPSD-Const contracts the student", "base", "opsd-const"),
-        ("... at least as much as its teacher", "base+constitution", "opsd-const"),
-        ("COPSD contracts less than OPSD-Const", "opsd-const", "copsd"),
-        ("forward KL contracts less than reverse KL", "opsd-reverse", "opsd-forward"),
-    ):
-        a, b = _seeds(results, first), _seeds(results, second)
-        if a and b:
-            changes = [length_ratio(a, b), paired(a, b, "entropy", *HARMLESS)]
-            changes += [paired(a, b, "refusal", group) for group in ("harmful", "benign")]
-            cells = [interval(change.change, signed=change.kind == "difference") for change in changes]
-            grid.add(claim, f"{first} → {second}", *cells)
-    return grid
-
-
-def write_page(plan: Plan) -> str:
-    """Write README.md of the evidence; what it says by itself stands in reading.md beside it."""
-    results = read_results(plan)
-    if not any(arm == "base" for arm, _ in results):
-        return "No record of the base model yet: no page."
-    done = len(results)
-    total = sum(len(arm.seeds) for arm in plan.arms)
-    reading = FOLDER / "reading.md"
+def _markdown(plan: Plan, chapters: list[Chapter], state: str, own_words: str) -> str:
     parts = [
         "# Evidence\n",
-        f"Made by `python -m tests.evidence` from the records beside it ({done} of {total} runs of plan.yaml are "
-        "there). [PLAN.md](PLAN.md) was written before the first run.\n",
-        main_table(plan, results).markdown(),
-        "¹ one seed: no interval over seeds. Length ratio: mean tokens of greedy answers to harmless prompts, against "
-        "the base. Contraction: exp(H_model − H_base) on the arm's own sampled answers. m: model, b: base; KL(m‖b) on "
-        "the model's answers, KL(b‖m) on the base's, nats a token. Verdict: of the sampled / of the greedy answers.\n",
-        tests(results).markdown(),
-        reading.read_text(encoding="utf-8") if reading.exists() else "",
-        "## Arms\n",
-        "\n".join(f"- **{arm.name}**: {arm.about}." for arm in plan.arms),
+        f"{MADE} ({state}). [PLAN.md](PLAN.md) says what was planned before the runs.\n",
+        own_words,
     ]
-    path = FOLDER / "README.md"
-    write_atomic(path, ("\n".join(parts).rstrip() + "\n").encode())
-    return str(path)
+    for chapter in chapters:
+        parts.append(f"## {chapter.title}\n")
+        for name, figure in chapter.figures.items():
+            parts.append(f"![{figure.title}]({name}{chapter.suffix}.svg)\n\n{figure.note}\n")
+        for grid, note in chapter.tables:
+            parts.append(f"{grid.markdown()}\n{note}\n")
+    parts.append("## Arms\n\n" + "\n".join(f"- **{arm.name}**: {arm.about}." for arm in plan.arms))
+    return "\n".join(part for part in parts if part).rstrip() + "\n"
 
 
-def _seeds(results: Results, arm: str) -> list[Result]:
-    return [result for (name, _), result in sorted(results.items()) if name == arm]
+def _html(plan: Plan, chapters: list[Chapter], state: str, own_words: str) -> str:
+    from markdown_it import MarkdownIt
+
+    parts = [Part("Reading", html=MarkdownIt("js-default").render(own_words))] if own_words else []
+    for chapter in chapters:
+        arms, safety = chapter.figures.values()
+        parts.append(Part(chapter.title, wide=[arms], charts=[safety]))
+        parts += [Part(grids=[grid], notes=[note]) for grid, note in chapter.tables]
+    about = Grid("", ["Arm", "What it is"], texts=2)
+    for arm in plan.arms:
+        about.add(arm.name, arm.about)
+    parts.append(Part("Arms", grids=[about]))
+    lead = f"{state[:1].upper()}{state[1:]}; PLAN.md says what was planned before they were made."
+    return document("Does it hold?", "Evidence", lead, parts, "the records in results/evidence/records")
+
+
+def _leaderboard(families: Iterable[Family]) -> str:
+    """One evaluation an arm, of its first seed."""
+    first = {name: arm.results[0].evaluation for family in families for name, arm in family.items()}
+    parts = leaderboard_parts(leaderboard(list(first.values()), names=list(first)))
+    made = f"{MADE}: the first seed of every arm, which evidence/README.md describes.\n"
+    return "\n".join(["# Leaderboard\n", made, *(part if isinstance(part, str) else part.markdown() for part in parts)])
