@@ -201,7 +201,8 @@ class Feedback(Section):
         principles: the packaged ones, or a file.
         few_shot: demonstrations of the principles' file shown as worked comparisons.
         chain_of_thought: let the model reason before it chooses.
-        clamp: the probability of an option is kept in [clamp, 1 - clamp]; None leaves it.
+        clamp: the probability of an option is kept in [clamp, 1 - clamp]. None is 0.4 after a chain of thought, as in
+            the paper (reasoning makes a model over-sure), and leaves it otherwise.
         max_tokens: of the reasoning.
         opponents: answers of the same prompt that each is compared with when it is scored by itself.
     """
@@ -213,6 +214,11 @@ class Feedback(Section):
     clamp: float | None = Field(default=None, ge=0, lt=0.5)
     max_tokens: int = Field(default=256, ge=1)
     opponents: int = Field(default=1, ge=1)
+
+    @property
+    def bound(self) -> float:
+        """The clamp in force."""
+        return self.clamp if self.clamp is not None else 0.4 * self.chain_of_thought
 
 
 class Outcome(Section):

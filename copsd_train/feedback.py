@@ -119,8 +119,7 @@ class Comparer:
         if logprobs is None:
             return None
         probability = 1 / (1 + math.exp(min(logprobs[1] - logprobs[0], 700.0)))
-        clamp = self.config.clamp or 0.0
-        return min(max(probability, clamp), 1 - clamp)
+        return min(max(probability, self.config.bound), 1 - self.config.bound)
 
 
 class PrincipleJudge:

@@ -15,6 +15,9 @@ from copsd_bench.records.schema import SCHEMA_VERSION, RunRecord
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From an older schema version to the next one: `MIGRATIONS[1]` turns a version 1 payload into version 2."""
 
+ROWS = ("samples", "reference_samples")
+"""Lists of a task with one row a sample."""
+
 _HEAD = 4096  # bytes in which a record names its schema; it is the first key that is written
 
 
@@ -113,10 +116,12 @@ def _migrate(payload: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _to_json(record: RunRecord) -> str:
     payload = json.loads(record.model_dump_json())
-    rows = [json.loads(row.model_dump_json(exclude_defaults=True)) for task in record.tasks for row in task.samples]
-    lines = iter(json.dumps(row, ensure_ascii=False) for row in rows)
-    for task in payload["tasks"]:
-        task["samples"] = ["\0"] * len(task["samples"])
+    lines: list[str] = []
+    for task, written in zip(record.tasks, payload["tasks"], strict=True):
+        for name in [name for name in written if name in ROWS]:
+            rows = [json.loads(row.model_dump_json(exclude_defaults=True)) for row in getattr(task, name)]
+            lines += [json.dumps(row, ensure_ascii=False) for row in rows]
+            written[name] = ["\0"] * len(rows)
     # Indented for people and diffs, but a sample on a line: each "\0" stands for one row.
     pieces = json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False).split('"\\u0000"')
-    return "".join(piece + next(lines, "") for piece in pieces) + "\n"
+    return "".join(piece + line for piece, line in zip(pieces, [*lines, ""], strict=True)) + "\n"

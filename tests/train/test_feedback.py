@@ -57,7 +57,7 @@ def test_exchanging_the_answers_turns_a_label_into_its_complement(engine: Transf
 
 def test_so_it_does_after_reasoning_and_demonstrations_and_the_clamp_holds(tiny: ResolvedModel, tmp_path: Path) -> None:
     engine = TransformersEngine(tiny.path)
-    settings = Feedback(few_shot=1, chain_of_thought=True, clamp=0.4, max_tokens=6)
+    settings = Feedback(few_shot=1, chain_of_thought=True, max_tokens=6)
     found = complementary(Comparer(settings, base(engine, tmp_path), seed=0))
     assert all(0.4 <= value <= 0.6 for pair in found for value in pair)
     assert any(value in (0.4, 0.6) for pair in found for value in pair)
