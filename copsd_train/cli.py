@@ -62,8 +62,9 @@ def run(
 ) -> None:
     """Run a recipe, or continue the run in `--out`.
 
-    Stages that are done are skipped; stopped or killed, the same command continues from the last checkpoint. What each
-    stage leaves (`RUN/student`, `RUN/teacher`) is an adapter for `copsd-bench run --adapter`.
+    Stages that are done are skipped; stopped or killed, the same command continues from the last checkpoint. What is
+    trained lies in `RUN/student` (and `RUN/teacher`): an adapter for `copsd-bench run --adapter`, with `tuning: full` a
+    model folder.
 
     Examples: `copsd-train run copsd --demo --out runs/demo`;
     `copsd-train run copsd --model my/model --set "prompts=[mine.jsonl]" --out runs/mine`;

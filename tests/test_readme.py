@@ -36,6 +36,8 @@ def test_every_command_parses(line: str) -> None:
     command: Any = typer.main.get_command({"copsd-bench": bench, "copsd-train": train}[program])
     while hasattr(command, "commands") and arguments and arguments[0] in command.commands:
         command = command.commands[arguments.pop(0)]
+    if arguments == ["--help"]:
+        return
     assert not hasattr(command, "commands"), f"no such command: {line}"
     needed = [
         parameter for parameter in command.params if parameter.required and parameter.param_type_name == "argument"

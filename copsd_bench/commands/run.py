@@ -76,8 +76,8 @@ def run(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Your prompts, csv or jsonl: `prompt`, optional `label` (harmful / benign). With `--suite collapse` they "
-            "take the place of its own.",
+            help="Your prompts, csv or jsonl: `prompt`, optional `label` (harmful / benign). With `--suite collapse` "
+            "they take the place of its own.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -185,8 +185,8 @@ def run(
         bool,
         typer.Option(
             "--dry-run",
-            help="Check everything and print the plan, generate nothing. For tasks with images it begins with what they "
-            "need, also where their data is not here yet: data sets, judges, memory and time.",
+            help="Check everything and print the plan, generate nothing. For tasks with images it begins with what "
+            "they need, also where their data is not here yet: data sets, judges, memory and time.",
             rich_help_panel=_OUT,
         ),
     ] = False,

@@ -66,7 +66,8 @@ def read_record(path: Path) -> RunRecord:
         ) from error
     if not isinstance(payload, dict) or not isinstance(payload.get("schema_version"), int):
         raise CopsdError(
-            f"{path} is not a record of copsd-bench: it has no schema_version; give the JSON file that `copsd-bench run` wrote."
+            f"{path} is not a record of copsd-bench: it has no schema_version; give the JSON file "
+            "that `copsd-bench run` wrote."
         )
     payload = _migrate(payload, path)
     try:
