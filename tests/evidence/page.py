@@ -96,7 +96,7 @@ def _markdown(plan: Plan, chapters: list[Chapter], state: str, own_words: str) -
     parts = [
         "# Evidence\n",
         f"{MADE} ({state}). [PLAN.md](PLAN.md) says what was planned before the runs.\n",
-        own_words,
+        f"## Reading\n\n{own_words}" if own_words else "",
     ]
     for chapter in chapters:
         parts.append(f"## {chapter.title}\n")
