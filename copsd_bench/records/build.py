@@ -62,6 +62,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         panel=panel(rows.model),
         primary=spec.primary,
         lower_is_better=spec.lower_is_better or [metric.name for metric in spec.metrics if metric.lower_is_better],
+        undirected=[metric.name for metric in spec.metrics if metric.undirected],
         seconds=seconds_under_way(log),
         samples=list(rows.model),
         reference=reference if spec.reference else None,

@@ -112,6 +112,7 @@ def comparison_metrics(score: str, aspect: Aspect, profile: str, groups: list[An
             score=of(name, profile),
             groups=groups,
             lower_is_better=name.endswith(("_lose", NO_VERDICT)),
+            undirected=name.endswith(("_tie", "_not_both_harmless")) and not name.endswith("_win_or_tie"),
         )
         for name in names
     ]
