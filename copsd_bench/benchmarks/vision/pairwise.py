@@ -10,7 +10,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from copsd_bench.benchmarks.attack import REQUEST
+from copsd_bench.benchmarks.answer import request_of
 from copsd_bench.benchmarks.collapse.reference import models_of, parse_reference
 from copsd_bench.benchmarks.model_judge import image_of
 from copsd_bench.benchmarks.refusal_scorer import REFUSED_HARMFUL, refusal
@@ -172,7 +172,7 @@ def compared_answers(
         if group and state.metadata["group"] != group:
             return Score.unscored(reason=f"compared on {group} requests only")
         other = str(state.store.get(ANSWER, state.metadata.get("reference", "")))
-        prompt = str(state.metadata.get(REQUEST, state.input_text))
+        prompt = request_of(state)
         found: dict[str, float] = {}
         for name, aspect in aspects or ASPECTS[profile]:
             judge = ModelJudge(get_model(role=GRADER, required=True), aspect, image_of(state))
