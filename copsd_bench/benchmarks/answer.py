@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from copsd_bench.collapse.text import distinct_n, loops, repetition
 from copsd_bench.engine.provider import TOKEN_IDS
+from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.protocol import Unscored, Verdict
 
 REQUEST = "request"
@@ -59,6 +60,17 @@ def answer_of(output: ModelOutput) -> Answer:
         mean_entropy=metadata.get("mean_entropy"),
         mean_logprob=metadata.get("mean_logprob"),
     )
+
+
+def replied(output: ModelOutput) -> ModelOutput:
+    """The output, if the model replied at all: an empty text is a reply, no choice at all is a failure.
+
+    Raises:
+        CopsdError: there is no reply.
+    """
+    if output.empty:
+        raise CopsdError(f"The model gave no reply ({output.error or 'no reason given'}).", ExitCode.RUN)
+    return output
 
 
 def request_of(state: TaskState) -> str:

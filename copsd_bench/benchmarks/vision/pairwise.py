@@ -10,7 +10,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from copsd_bench.benchmarks.answer import request_of
+from copsd_bench.benchmarks.answer import replied, request_of
 from copsd_bench.benchmarks.collapse.reference import models_of, parse_reference
 from copsd_bench.benchmarks.model_judge import image_of
 from copsd_bench.benchmarks.refusal_scorer import REFUSED_HARMFUL, refusal
@@ -146,7 +146,7 @@ def other_answer(
         messages = list(state.messages) if context is None else with_context(state.messages, context)
         stream = sample_seed(seed + 1, str(state.sample_id), state.epoch)
         given = config.merge(GenerateConfig(seed=stream, **image_options(other, pixels)))
-        state.store.set(ANSWER, (await other.generate(messages, config=given)).completion)
+        state.store.set(ANSWER, replied(await other.generate(messages, config=given)).completion)
         return state
 
     return solve
