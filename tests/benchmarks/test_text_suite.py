@@ -105,6 +105,7 @@ def test_recorded_answers_are_scored_as_generated_ones(
         assert estimate.value == {"mmlu": 0.75, "bbh": 0.0}[name]
 
 
+@pytest.mark.usefixtures("no_network")
 def test_a_missing_or_altered_file_is_one_sentence(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +117,6 @@ def test_a_missing_or_altered_file_is_one_sentence(
     broken = tmp_path / "MMLU" / "test" / "virology_test.csv"
     monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COPSD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     broken.unlink()
     broken.write_text("question,choice0,choice1,choice2,choice3,answer\nq,a,b,c,d,0\n", encoding="utf-8")
     with pytest.raises(CopsdError, match=r"virology_test\.csv was altered or cut") as caught:
