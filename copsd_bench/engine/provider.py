@@ -82,8 +82,8 @@ class CopsdAPI(ModelAPI):
         return min(DEFAULT_MAX_TOKENS, self.worker.engine.max_length // 2)
 
     def max_connections(self) -> int:
-        """As many samples in flight as rows decode together: more would only be lost on a kill."""
-        return self.worker.engine.batch_size
+        """Twice as many samples in flight as rows decode together: while Inspect logs some, others wait ready."""
+        return 2 * self.worker.engine.batch_size
 
     def connection_key(self) -> str:
         """One pool of connections a model."""

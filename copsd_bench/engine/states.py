@@ -9,9 +9,9 @@ from copsd_bench.engine.kv import in_window, whole
 from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Prompt
 
-STATE_TOKENS = 8192
-"""Most completion tokens (padding included) in one forward pass."""
-CACHE_TOKENS = 8 * STATE_TOKENS
+STATE_TOKENS = 2048
+"""Most prompt or completion tokens (padding included) in one forward pass; a CPU is slower on more."""
+CACHE_TOKENS = 65536
 """Most cached positions, all rows together: a long prompt expanded over many short completions must fit in memory."""
 LOGIT_TOKENS = 512
 """As STATE_TOKENS, of a model whose head cannot be held back: its "states" are logits [.., V]."""

@@ -48,7 +48,7 @@ def test_shared_prompts_and_mixed_lengths_equal_the_full_forward(tiny_engine: Tr
     assert_equals_naive(tiny_engine, view)
 
 
-@pytest.mark.parametrize(("tokens", "cells"), [(1, 1), (24, 512), (8192, 1 << 22)])
+@pytest.mark.parametrize(("tokens", "cells"), [(1, 1), (24, 512), (2048, 1 << 22)])
 def test_batches_and_chunks_do_not_change_scores(
     tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, tokens: int, cells: int
 ) -> None:

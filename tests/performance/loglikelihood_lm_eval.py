@@ -56,11 +56,17 @@ def copsd(dtype: str) -> Run:
     from copsd_bench.benchmarks.bridge.task import lm_eval as task
 
     model = get_model("copsd/smollm2-135m", dtype=dtype, batch_size=ROWS)
+    connections = model.api.max_connections()
     logs = tempfile.TemporaryDirectory()
 
     def run(name: str, fewshot: int | None, items: int) -> list[list[float]]:
         [log] = eval(
-            task(name, fewshot), model=model, limit=items, max_connections=ROWS, log_dir=logs.name, display="none"
+            task(name, fewshot),
+            model=model,
+            limit=items,
+            max_connections=connections,
+            log_dir=logs.name,
+            display="none",
         )
         samples = {str(sample.id): sample for sample in log.samples or []}
         return [[nats for nats, _ in samples[i].store[KEY]] for i in bridged(name, fewshot).items if i in samples]
