@@ -11,6 +11,7 @@ from inspect_ai import eval
 from rich.console import Console
 
 from copsd_bench.benchmarks.execution import NO_SANDBOX
+from copsd_bench.benchmarks.safety import OPPOSED
 from copsd_bench.benchmarks.text.harmbench import behaviour
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import krippendorff_alpha
@@ -175,3 +176,9 @@ def test_several_judges_stand_side_by_side_with_their_agreement(data_dir: Path, 
     assert record.metrics["agreement"].n == 10
     assert record.metrics["judged_appropriate_2/benign"].value == 0.0
     assert record.judges["judged_appropriate_2"] == "mockllm/model"
+
+
+def test_judges_of_what_is_good_and_of_what_is_bad_are_not_compared(data_dir: Path) -> None:
+    spec = (make_task("coconot", judge="grader,llama-guard-3").metadata or {})["copsd"]
+    assert spec["agreement"] == []
+    assert OPPOSED in spec["notes"]
