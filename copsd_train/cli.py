@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from copsd_train.run import Run
 
 app = make_app("copsd-train")
-app.command("run-all")(run_all)
-app.command("flip-rate")(flip_rate)
 
 
 @app.callback()
@@ -29,7 +27,7 @@ def options() -> None:
 
 @app.command("list")
 def list_recipes() -> None:
-    """Show the recipes."""
+    """List the recipes: their stages, and what they are."""
     from rich.console import Console
     from rich.table import Table
 
@@ -47,8 +45,13 @@ def run(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (`copsd-train list`), or a YAML file.")],
     model: Annotated[str, typer.Option(help="Built-in name, local folder or hub id.")] = "smollm2-135m",
     out: Annotated[Path, typer.Option(help="Folder of the run; the same command continues it.")] = Path("runs/train"),
-    changes: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="E.g. distill.steps=4.")] = [],  # noqa: B006
-    demo: Annotated[bool, typer.Option("--demo", help="Sizes for minutes on two cores.")] = False,
+    changes: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a value of the recipe, e.g. `distill.steps=4`; may be repeated."
+        ),
+    ] = [],  # noqa: B006
+    demo: Annotated[bool, typer.Option("--demo", help="The recipe at sizes for minutes on two cores.")] = False,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
     trust_remote_code: Annotated[bool, typer.Option(help="Run model code that comes with the weights.")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="Show memory and time it would need, and stop.")] = False,
@@ -57,7 +60,16 @@ def run(
         int | None, typer.Option(min=1, help="For --estimate: mean length of answers, else the longest.")
     ] = None,
 ) -> None:
-    """Run a recipe, or continue the run in --out."""
+    """Run a recipe, or continue the run in `--out`.
+
+    Stages that are done are skipped; stopped or killed, the same command continues from the last checkpoint. What is
+    trained lies in `RUN/student` (and `RUN/teacher`): an adapter for `copsd-bench run --adapter`, with `tuning: full` a
+    model folder.
+
+    Examples: `copsd-train run copsd --demo --out runs/demo`;
+    `copsd-train run copsd --model my/model --set "prompts=[mine.jsonl]" --out runs/mine`;
+    `copsd-train run copsd-vl --model Qwen/Qwen3-VL-4B-Instruct --estimate`.
+    """
     from copsd_bench.models.resolve import resolve_model
     from copsd_bench.records.paths import published
     from copsd_train.load_recipe import load_recipe
@@ -93,7 +105,7 @@ def status(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folde
 @app.command()
 def merge(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
-    adapter: Annotated[str, typer.Option(help="`student` or `teacher`.")] = "student",
+    adapter: Annotated[str, typer.Option(help="Which one: `student` or `teacher`.")] = "student",
     out: Annotated[Path | None, typer.Option(help="New model folder; default RUN/merged-ADAPTER.")] = None,
 ) -> None:
     """Add a trained adapter into the base's weights: a model folder for any engine."""
@@ -110,6 +122,10 @@ def merge(
     target = out or run_folder / f"merged-{adapter}"
     merge_adapter(found.base, folder, target)
     print(target)
+
+
+app.command("run-all")(run_all)
+app.command("flip-rate")(flip_rate)
 
 
 def _estimate(

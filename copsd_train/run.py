@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from copsd_train.optimiser import Updater
     from copsd_train.policy import Policy
 
+DESCRIPTION = {"run.json", "recipe.yaml", ".lock"}
+"""What a run folder holds before any work is done."""
+
 
 class Run(RunFolder):
     """One run folder to train in. Use it as a context: only one process may train in it.
@@ -60,12 +63,12 @@ class Run(RunFolder):
         Raises:
             CopsdError: the folder holds something else, or a run of another recipe or model (the first difference).
         """
-        if (folder / "run.json").is_file():
+        if (folder / "run.json").is_file() and not _begins_anew(folder, recipe, base):
             _require_same(folder, recipe, base)
             return cls(folder, recipe, base)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            held = {path.name for path in folder.iterdir()} - {".lock", "recipe.yaml"}
+            held = {path.name for path in folder.iterdir()} - DESCRIPTION
         except OSError as error:
             raise CopsdError(
                 f"--out {folder} cannot be a folder ({error.strerror}); choose another.", ExitCode.DISK
@@ -222,6 +225,26 @@ class Run(RunFolder):
         with self.full_disk_explained(step), (self.folder / name).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows))
             file.flush()
+
+
+def _begins_anew(folder: Path, recipe: Recipe, base: ResolvedModel) -> bool:
+    """Whether a run that failed before its first work, as by a mistyped path, is asked for again, corrected.
+
+    Nothing is lost then, and the folder may be used.
+    """
+    if {path.name for path in folder.iterdir()} - DESCRIPTION:
+        return False
+    try:
+        _require_same(folder, recipe, base)
+        if read_info(folder).get("files") == file_digests(recipe.model_dump(mode="json")):
+            return False
+    except CopsdError:
+        pass  # it is another one: that is the question
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return True
+    except Timeout:  # another process is about to train in it
+        return False
 
 
 def _require_same(folder: Path, recipe: Recipe, base: ResolvedModel) -> None:

@@ -11,8 +11,9 @@ import pytest
 import typer.main
 import yaml
 
-from copsd_bench.cli import app
+from copsd_bench.cli import app as bench
 from copsd_bench.errors import ExitCode
+from copsd_train.cli import app as train
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,26 +22,29 @@ BLOCKS = [(match[2], match[3]) for match in FENCED.finditer(README)]
 
 
 def commands() -> list[str]:
-    """Every `copsd-bench ...` with arguments: lines of bash and workflow blocks, and inline code."""
+    """Every `copsd-bench ...` and `copsd-train ...` with arguments: bash and workflow blocks, and inline code."""
     found = [line for language, text in BLOCKS if language in ("bash", "yaml") for line in text.splitlines()]
-    found += re.findall(r"`([^`\n]+)`", FENCED.sub("", README)) + re.findall(r"<!-- output: (.+) -->", README)
+    inline = re.findall(r"`((?:[^`\n]|\n(?!\n))+)`", FENCED.sub("", README))  # may go on in the next line
+    found += [" ".join(code.split()) for code in inline] + re.findall(r"<!-- output: (.+) -->", README)
     lines = [re.sub(r"^\s*- run: |\s+#.*$", "", line).strip() for line in found]
-    return list(dict.fromkeys(line for line in lines if line.startswith("copsd-bench ")))
+    return list(dict.fromkeys(line for line in lines if line.startswith(("copsd-bench ", "copsd-train "))))
 
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_parses(line: str) -> None:
-    command: Any = typer.main.get_command(app)
-    arguments = shlex.split(line)[1:]
+    program, *arguments = shlex.split(line)
+    command: Any = typer.main.get_command({"copsd-bench": bench, "copsd-train": train}[program])
     while hasattr(command, "commands") and arguments and arguments[0] in command.commands:
         command = command.commands[arguments.pop(0)]
+    if arguments == ["--help"]:
+        return
     assert not hasattr(command, "commands"), f"no such command: {line}"
     needed = [
         parameter for parameter in command.params if parameter.required and parameter.param_type_name == "argument"
     ]
     if not arguments and needed:  # the command is only named
         return
-    command.make_context("copsd-bench", arguments)  # raises on unknown options, bad values, missing arguments
+    command.make_context(program, arguments)  # raises on unknown options, bad values, missing arguments
 
 
 def test_the_readme_has_commands() -> None:

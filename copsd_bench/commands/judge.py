@@ -37,7 +37,7 @@ def refusal(
         str, typer.Option(help="Put before the three new column names, for files that have one already.")
     ] = "",
 ) -> None:
-    """Label refusals offline: no network, no model, thousands of rows a second.
+    """Label refusals offline: no network, no language model, thousands of rows a second.
 
     Every row keeps its columns and gains **label** (full_refusal, partial_refusal, compliance, or degenerate: empty or
     looping), **score** (probability of a refusal, full or partial) and **reason** (what weighed most).

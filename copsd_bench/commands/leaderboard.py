@@ -17,10 +17,17 @@ class TableFormat(StrEnum):
     csv = "csv"
 
 
+FOLDERS = (Path("runs"), Path("results"))
+"""Searched where nothing is named: where `run` writes, and what a repository keeps."""
+
+
 def leaderboard(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATHS]...", help="Records, or folders searched for them; `results` without it."),
+        typer.Argument(
+            metavar="[PATHS]...",
+            help="Records, or folders searched for them; default: `runs` and `results`, if they are here.",
+        ),
     ] = None,
     suite: Annotated[str | None, typer.Option(help="Only runs of this suite.", show_default=False)] = None,
     form: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.table,
@@ -50,7 +57,7 @@ def leaderboard(
     from copsd_bench.records.store import find_records, read_record
     from copsd_bench.suites import SUITES
 
-    records = [read_record(path) for path in find_records(paths or [Path("results")])]
+    records = [read_record(path) for path in find_records(paths or [path for path in FOLDERS if path.is_dir()])]
     of_suite = [record for record in records if suite is None or record.suite == suite]
     columns = 6 if form == TableFormat.table else None
     reported = beside(all_reported(), of_suite, SUITES.get(suite or "", ()), columns and 4)

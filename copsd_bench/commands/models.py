@@ -71,7 +71,7 @@ def model_info(
 
     Two models with the same weights digest are the same model, wherever they lie.
 
-    Example: `copsd-bench models info ./my-model --adapter runs/copsd/adapter`
+    Example: `copsd-bench models info ./my-model --adapter runs/demo/student`
     """
     from rich.console import Console
     from rich.table import Table

@@ -33,9 +33,15 @@ def run(
         int | None,
         typer.Option(help="Requests in flight at a server (default 64) or an API.", rich_help_panel=_MODEL),
     ] = None,
-    adapter: Annotated[Path | None, typer.Option(help="PEFT adapter folder.", rich_help_panel=_MODEL)] = None,
-    revision: Annotated[str | None, typer.Option(help="Hub revision.", rich_help_panel=_MODEL)] = None,
-    engine: Annotated[str | None, typer.Option(help="`transformers` or `vllm`.", rich_help_panel=_MODEL)] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="PEFT adapter folder of this model.", rich_help_panel=_MODEL)
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Commit, tag or branch of a hub id.", rich_help_panel=_MODEL)
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="`transformers` (default) or `vllm`.", rich_help_panel=_MODEL)
+    ] = None,
     engine_arg: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,20 +55,29 @@ def run(
             help="`bfloat16`, `float16`, `float32`; default: what the hardware does well.", rich_help_panel=_MODEL
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Torch device.", rich_help_panel=_MODEL)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows decoded together.", rich_help_panel=_MODEL)] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device; default: by hardware.", rich_help_panel=_MODEL)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows decoded together; default: by hardware.", rich_help_panel=_MODEL)
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the weights.", rich_help_panel=_MODEL)
     ] = False,
     suite: Annotated[
-        str | None, typer.Option(help="Named list of tasks; `mini` if nothing is named.", rich_help_panel=_WHAT)
+        str | None,
+        typer.Option(
+            help="Named list of tasks (`copsd-bench list`); `mini` if nothing is named.", rich_help_panel=_WHAT
+        ),
     ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.", rich_help_panel=_WHAT)] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="A task (`copsd-bench list`); may be repeated.", rich_help_panel=_WHAT)
+    ] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Your csv or jsonl: `prompt`, optional `label` (harmful / benign). With `--suite collapse` in place "
-            "of its own.",
+            help="Your prompts, csv or jsonl: `prompt`, optional `label` (harmful / benign). With `--suite collapse` "
+            "they take the place of its own.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -82,16 +97,22 @@ def run(
         str | None,
         typer.Option(help="Encoder for distances between rollouts (`diversity_collapse`).", rich_help_panel=_WHAT),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Items per task, balanced.", rich_help_panel=_WHAT)] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Items of each task, balanced over its classes.", rich_help_panel=_WHAT)
+    ] = None,
     constitution: Annotated[
         str | None,
         typer.Option(
-            help="Context the model sees: `none` (default, the honest setting), a name, a YAML file, or `category`.",
+            help="Context the model sees: `none` (default, the honest setting for a trained model), a name "
+            "(`copsd-bench list`), a YAML file, or `category` (the one of each prompt's category).",
             rich_help_panel=_HOW,
         ),
     ] = None,
     placement: Annotated[
-        str | None, typer.Option(help="Constitution in the `user` turn or the `system` message.", rich_help_panel=_HOW)
+        str | None,
+        typer.Option(
+            help="Constitution in the `user` turn or the `system` message; default: its own.", rich_help_panel=_HOW
+        ),
     ] = None,
     respond: Annotated[
         str | None,
@@ -143,11 +164,17 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of the samples' random streams.", rich_help_panel=_HOW)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Answers per item.", rich_help_panel=_HOW)] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Token limit of an answer.", rich_help_panel=_HOW)] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.", rich_help_panel=_HOW)] = None,
-    top_p: Annotated[float | None, typer.Option(help="Nucleus mass.", rich_help_panel=_HOW)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the samples' random streams; default 0.", rich_help_panel=_HOW)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Answers to each item; default 1.", rich_help_panel=_HOW)] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Token limit of an answer; default: the task's.", rich_help_panel=_HOW)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 is greedy; default: the task's.", rich_help_panel=_HOW)
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus mass; default 1.", rich_help_panel=_HOW)] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of records and logs; default `runs`.", rich_help_panel=_OUT)
     ] = None,
@@ -158,13 +185,16 @@ def run(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print what it would need (`--suite copsd`: also data sets, judges, memory and time), check all, "
-            "print the plan, generate nothing.",
+            help="Check everything and print the plan, generate nothing. For tasks with images it begins with what "
+            "they need, also where their data is not here yet: data sets, judges, memory and time.",
             rich_help_panel=_OUT,
         ),
     ] = False,
     hardware: Annotated[
-        str, typer.Option(help="For --dry-run: `a100`, `h100` or `h200`.", rich_help_panel=_OUT)
+        str,
+        typer.Option(
+            help="What --dry-run computes memory and time for: `a100`, `h100` or `h200`.", rich_help_panel=_OUT
+        ),
     ] = "a100",
 ) -> None:
     """Evaluate a model: scores, and the collapse panel beside every score.

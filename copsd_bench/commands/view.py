@@ -12,7 +12,7 @@ def view(
     folder: Annotated[Path, typer.Argument(help="Folder with logs, searched below it.")] = Path("runs"),
     port: Annotated[int, typer.Option(help="Local port.")] = 7575,
 ) -> None:
-    """Open Inspect's viewer (http://127.0.0.1:PORT): every prompt, answer and score. Ctrl-C ends it.
+    """Serve Inspect's viewer at http://127.0.0.1:PORT: every prompt, answer and score. Ctrl-C ends it.
 
     Example: `copsd-bench view runs/logs`.
     """

@@ -65,7 +65,10 @@ def read_record(path: Path) -> RunRecord:
             f"Record {path} is not valid JSON ({error}); it was cut or altered: restore it or repeat the run."
         ) from error
     if not isinstance(payload, dict) or not isinstance(payload.get("schema_version"), int):
-        raise CopsdError(f"{path} is not a record of copsd-bench: it has no schema_version.")
+        raise CopsdError(
+            f"{path} is not a record of copsd-bench: it has no schema_version; give the JSON file "
+            "that `copsd-bench run` wrote."
+        )
     payload = _migrate(payload, path)
     try:
         return RunRecord.model_validate(payload)

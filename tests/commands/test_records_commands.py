@@ -83,7 +83,7 @@ def test_check_writes_json(run: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "verdict.json").read_text())["symptoms"] == ["contraction"]
 
 
-def test_leaderboard_of_a_folder(run: Run) -> None:
+def test_leaderboard_of_a_folder(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("leaderboard", ".", "--suite", "mini")
     assert code == 0
     assert "Block 2 of 2" in out
@@ -92,7 +92,11 @@ def test_leaderboard_of_a_folder(run: Run) -> None:
     assert out.startswith("block,model,")
     code, _, err = run("leaderboard")
     assert code == 2
-    assert "results" in err
+    assert "give the JSON files or folders" in err
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "base.json").rename(tmp_path / "runs" / "base.json")
+    code, out, _ = run("leaderboard", "--format", "csv")  # of what `run` wrote here
+    assert (code, out.count("\n")) == (0, run("leaderboard", "runs", "--format", "csv")[1].count("\n"))
 
 
 def test_an_output_folder_is_refused(run: Run, tmp_path: Path) -> None:

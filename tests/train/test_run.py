@@ -123,6 +123,23 @@ def test_another_recipe_in_the_same_folder_is_refused_by_its_key(
         start(finished, tiny, settings, "distill.optimiser.lr=0.1")
 
 
+def test_a_run_that_failed_before_its_first_work_may_be_corrected(
+    tiny: ResolvedModel, settings: list[str], tmp_path: Path
+) -> None:
+    out, prompts = tmp_path / "run", tmp_path / "prompts.jsonl"
+    with pytest.raises(CopsdError, match=r"no corpus file"):
+        train(start(out, tiny, settings, f"prompts=[{prompts}]"))
+    prompts.write_text("{}\n")
+    with pytest.raises(CopsdError, match=r"line 1"):
+        train(start(out, tiny, settings, f"prompts=[{prompts}]"))
+    prompts.write_text('{"prompt": "Hello"}\n')
+    with pytest.raises(CopsdError, match=r"line 1"):  # not: the file has changed
+        train(start(out, tiny, settings, f"prompts=[{prompts}]"))
+    assert start(out, tiny, settings).recipe.prompts != [str(prompts)]
+    with start(out, tiny, settings), pytest.raises(CopsdError, match=r"another recipe"):
+        start(out, tiny, settings, "distill.optimiser.lr=0.1")  # somebody is at work in it
+
+
 def test_a_recipe_edited_in_the_folder_is_refused_by_its_key(finished: Path) -> None:
     file = finished / "recipe.yaml"
     text = file.read_text()
