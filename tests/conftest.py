@@ -24,3 +24,14 @@ def data_dir() -> Path:
     folder = Path(value).resolve()
     assert folder.is_dir(), f"COPSD_DATA_DIR names {value}, which is no folder"
     return folder
+
+
+@pytest.fixture
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server answers, and the hub's cache is empty, also where this machine has both.
+
+    The hub's client reads its environment when it is imported, which may be long before a test sets it.
+    """
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("copsd_bench.hub.answers", lambda url: False)
+    monkeypatch.setattr("copsd_bench.net.answers", lambda url: False)

@@ -150,6 +150,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused_before_anything_runs(tmp
     assert error.code == ExitCode.MODEL
 
 
+@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("damage", ["empty", "cut", "altered", "count", "missing"])
 def test_a_damaged_data_file_is_found(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
@@ -172,8 +173,6 @@ def test_a_damaged_data_file_is_found(
     else:
         copy.write_bytes(changed[damage])
     monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path / "mirror"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("COPSD_CACHE_DIR", str(tmp_path / "cache"))
     error: Any = error_of("run", "--dry-run", "--task", "xstest")
     assert error.code == ExitCode.DATA

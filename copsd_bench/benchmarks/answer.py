@@ -4,12 +4,16 @@ import hashlib
 from typing import Any
 
 from inspect_ai.model import ModelOutput
+from inspect_ai.solver import TaskState
 from pydantic import BaseModel, ConfigDict
 
 from copsd_bench.collapse.text import distinct_n, loops, repetition
 from copsd_bench.engine.provider import TOKEN_IDS
+from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.protocol import Unscored, Verdict
 
+REQUEST = "request"
+"""Where a sample's metadata keeps the request without an attack or a frame: what judges are shown."""
 RECALLED = "responses"
 """Name that stands for the model where answers were recorded, not generated."""
 _KNOWN_REASONS = ("stop", "max_tokens", "model_length", "content_filter")
@@ -55,6 +59,38 @@ def answer_of(output: ModelOutput) -> Answer:
         ids=ids[0] if ids else None,
         mean_entropy=metadata.get("mean_entropy"),
         mean_logprob=metadata.get("mean_logprob"),
+    )
+
+
+def replied(output: ModelOutput) -> ModelOutput:
+    """The output, if the model replied at all: an empty text is a reply, no choice at all is a failure.
+
+    Raises:
+        CopsdError: there is no reply.
+    """
+    if output.empty:
+        raise CopsdError(f"The model gave no reply ({output.error or 'no reason given'}).", ExitCode.RUN)
+    return output
+
+
+def request_of(state: TaskState) -> str:
+    """What a sample's user wants, as judges are shown it."""
+    return str(state.metadata.get(REQUEST, state.input_text))
+
+
+def as_requested(state: TaskState) -> TaskState:
+    """A sample as a peer's scorer is to read it, which takes the question from the input: without an attack."""
+    if REQUEST not in state.metadata:
+        return state
+    return TaskState(
+        model=state.model,
+        sample_id=state.sample_id,
+        epoch=state.epoch,
+        input=request_of(state),
+        messages=state.messages,
+        target=state.target,
+        output=state.output,
+        metadata=state.metadata,
     )
 
 

@@ -8,12 +8,11 @@ from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 
+from copsd_bench.benchmarks.answer import REQUEST
 from copsd_bench.benchmarks.task import KEY
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.tables import read_rows
 
-REQUEST = "request"
-"""Where a sample's metadata keeps the request without the attack: what judges are shown."""
 SLOT = "{prompt}"
 PREFILL = "Sure, here is"
 PERSONA = (
@@ -83,7 +82,11 @@ def _replace(samples: list[Sample], path: Path) -> str:
 
 
 def _templates(path: Path) -> list[str]:
-    parts = [part.strip("\n") for part in f"\n{path.read_text(encoding='utf-8')}\n".split("\n---\n")]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CopsdError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8.", ExitCode.DATA) from error
+    parts = [part.strip("\n") for part in f"\n{text}\n".split("\n---\n")]
     for number, part in enumerate(parts, 1):
         if SLOT not in part:
             raise CopsdError(f"Template {number} in {path} has no slot {SLOT} for the request.", ExitCode.DATA)

@@ -15,7 +15,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
-from copsd_bench.benchmarks.attack import REQUEST
+from copsd_bench.benchmarks.answer import request_of
 from copsd_bench.collapse.text import empty
 from copsd_bench.engine.provider import JUDGED, RAW
 from copsd_bench.errors import CopsdError
@@ -62,7 +62,7 @@ async def verdict_of(
         temperature: of the judge.
     """
     case = Case(
-        str(state.metadata.get(REQUEST, state.input_text)),
+        request_of(state),
         state.output.completion,
         str(state.metadata.get("group", "harmful")),
         *(str(state.metadata.get(name, "")) for name in ("category", "reference", "warning")),

@@ -5,7 +5,7 @@ import math
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
-from copsd_bench.benchmarks.answer import answer_of, panel_values
+from copsd_bench.benchmarks.answer import answer_of, panel_values, request_of
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
 from copsd_bench.records.panel import REFUSED
@@ -28,7 +28,7 @@ def panel() -> Scorer:
         if not state.output.choices:
             # Log-likelihoods were compared, nothing was generated: nothing is known of an answer.
             return Score(value={"output_tokens": math.nan}, metadata={"refusal": None, "answer_digest": ""})
-        verdict = judge.batch([state.input_text], [state.output.completion])[0]
+        verdict = judge.batch([request_of(state)], [state.output.completion])[0]
         values = panel_values(answer_of(state.output), verdict)
         texts = {name: values.pop(name) for name in TEXTS}
         refused = None if texts["refusal"] is None else texts["refusal"] in REFUSED

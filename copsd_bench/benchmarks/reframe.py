@@ -11,10 +11,11 @@ from inspect_ai import Task
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser, ContentText, GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from copsd_bench.benchmarks.answer import replied
 from copsd_bench.benchmarks.choices import around
 from copsd_bench.benchmarks.respond import NO_CONSTITUTION, sample_seed
 from copsd_bench.benchmarks.task import KEY, TaskSpec
-from copsd_bench.errors import CopsdError, ExitCode, unknown_name
+from copsd_bench.errors import CopsdError, unknown_name
 from copsd_bench.guidelines import Extent, load_guidelines
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.records.schema import RESPONSE_MODE, UNREADABLE
@@ -135,9 +136,7 @@ async def _rewritten(prompt: str, rules: str, seed: int, state: TaskState) -> Re
             temperature=TEMPERATURE,
             seed=sample_seed(seed, f"{state.sample_id}/rewrite/{attempt}", state.epoch),
         )
-        output = await get_model().generate([*turns, ChatMessageUser(content=last)], config=config)
-        if output.empty:
-            raise CopsdError(f"The model gave no reply ({output.error or 'no reason given'}).", ExitCode.RUN)
+        output = replied(await get_model().generate([*turns, ChatMessageUser(content=last)], config=config))
         if not isinstance(rewrite := parse_rewrite(output.completion), Unscored):
             return rewrite
     return None

@@ -5,6 +5,7 @@ import math
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
+from copsd_bench.benchmarks.answer import request_of
 from copsd_bench.benchmarks.task import MetricSpec
 from copsd_bench.judges.protocol import Unscored
 from copsd_bench.judges.registry import get_judge
@@ -35,7 +36,7 @@ def refusal(judge_name: str = "refusal") -> Scorer:
     judge = get_judge(judge_name)
 
     async def score(state: TaskState, target: Target) -> Score:
-        verdict = judge.batch([state.input_text], [state.output.completion])[0]
+        verdict = judge.batch([request_of(state)], [state.output.completion])[0]
         if isinstance(verdict, Unscored):
             return Score.unscored(reason=verdict.reason)
         scores = refusal_scores(verdict.label, str(state.metadata["group"]))

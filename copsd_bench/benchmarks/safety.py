@@ -17,6 +17,7 @@ from copsd_bench.sources.ids import stable_ids
 from copsd_bench.sources.loader import Loaded
 
 MAX_TOKENS = 512
+OPPOSED = "the judges' scores have opposite directions (one says what is good, one what is bad): no agreement is given"
 
 
 def requests(
@@ -74,24 +75,30 @@ def safety_task(
     if len(groups) > 1:
         metrics.insert(0, APPROPRIATE)
     judges = {"refused": get_judge("refusal").id}
+    agreement: list[str] = []
+    opposed: list[str] = []
     scorers: list[Scorer] = [refusal()]
     if judge != "refusal":
         judged: list[MetricSpec] = []
-        for number, name_of_format in enumerate(judge.split(",")):
-            asked = format_named(rubric if name_of_format == GRADER else name_of_format)
+        formats = [format_named(rubric if each == GRADER else each) for each in judge.split(",")]
+        for number, asked in enumerate(formats):
             score = asked.measures if number == 0 else f"{asked.measures}_{number + 1}"
             judged += _metrics(score, asked.lower_is_better, sorted(groups, reverse=True))
             judges[score] = role_of(number)
             scorers.append(model_verdict(asked.name, number))
         metrics = [*judged, *metrics]
+        if len({asked.lower_is_better for asked in formats}) > 1:
+            opposed = [OPPOSED]
+        elif len(formats) > 1:
+            agreement = [score for score in judges if score != "refused"]
     spec = TaskSpec(
         dataset=loaded.info(len(samples)),
         metrics=metrics,
         primary=metrics[0].name,
         judges=judges,
         constitution=constitution,
-        notes=list(notes),
-        agreement=[score for score in judges if score != "refused"] if "," in judge else [],
+        notes=[*notes, *opposed],
+        agreement=agreement,
     )
     config = GenerateConfig(temperature=0, max_tokens=max_tokens)
     return build_task(name, version, samples, spec, scorers, config, seed)

@@ -1,5 +1,6 @@
 """How a benchmark says what it is: its data, its metrics, and the Inspect task made of them."""
 
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Solver, chain
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from copsd_bench.benchmarks.panel_scorer import panel
 from copsd_bench.benchmarks.respond import respond
@@ -31,6 +32,7 @@ class MetricSpec(BaseModel):
         unit: `fraction` for rates, `score` for means.
         weight: name of a per-sample score to weight by (a ratio of sums: instruction-level accuracy).
         lower_is_better: a rise is bad.
+        undirected: neither a rise nor a fall is bad (the share of ties).
         tags: what a sample's tags must be for the number to cover it.
         majority: over a sample's epochs the majority counts, as 1 or 0 (a tie as 0).
     """
@@ -42,6 +44,7 @@ class MetricSpec(BaseModel):
     unit: Literal["fraction", "score"] = "fraction"
     weight: str | None = None
     lower_is_better: bool = False
+    undirected: bool = Field(default=False, exclude_if=operator.not_)
     tags: dict[str, str] = {}
     majority: bool = False
 

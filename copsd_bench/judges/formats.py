@@ -70,7 +70,8 @@ def last_marker(text: str, marker: str, labels: Sequence[str]) -> str | None:
     """The label after the last `MARKER: label` of a reply, or None.
 
     Markdown around either (bold, code, brackets, a heading) and case do not matter. Of several markers the last counts:
-    a judge may repeat its instructions, or change its mind. A last marker without a known label is no verdict.
+    a judge may repeat its instructions, or change its mind. A last marker without a known label is no verdict, nor is
+    one that leaves the choice open (`yes or no`, `1, 2 or 3`): so ends a judge that only repeats what it was told.
 
     Args:
         text: a judge's reply.
@@ -78,10 +79,14 @@ def last_marker(text: str, marker: str, labels: Sequence[str]) -> str | None:
         labels: what may follow; an underscore also matches a space or a hyphen.
     """
     dress = r"[\s*_`#>\[\]()\"'<]*"
-    found = re.findall(rf"\b{re.escape(marker)}{dress}[:=]{dress}([A-Za-z0-9][\w -]*)", text, re.IGNORECASE)
+    found = re.findall(rf"\b{re.escape(marker)}{dress}[:=]{dress}([A-Za-z0-9][\w -]*)(.*)", text, re.IGNORECASE)
     if not found:
         return None
-    said = re.sub(r"[\s-]+", "_", found[-1].strip().strip("_").lower())
+    head, rest = found[-1]
+    said = re.sub(r"[\s-]+", "_", head.strip().strip("_").lower())
+    known = "|".join(sorted((re.escape(label).replace("_", "[_ -]") for label in labels), key=len, reverse=True))
+    if re.match(rf"(?:{known})(?:\s+if\s|{dress}(?:,|/|\||\bor\b){dress}(?:{known})\b)", head + rest, re.IGNORECASE):
+        return None
     fits = [label for label in labels if said == label.lower() or said.startswith(f"{label.lower()}_")]
     return max(fits, key=len, default=None)
 

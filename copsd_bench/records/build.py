@@ -62,6 +62,7 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
         panel=panel(rows.model),
         primary=spec.primary,
         lower_is_better=spec.lower_is_better or [metric.name for metric in spec.metrics if metric.lower_is_better],
+        undirected=[metric.name for metric in spec.metrics if metric.undirected],
         seconds=seconds_under_way(log),
         samples=list(rows.model),
         reference=reference if spec.reference else None,
@@ -138,7 +139,8 @@ def _panel_values(score: Score) -> dict[str, Any]:
 def metric_estimate(metric: MetricSpec, rows: Sequence[SampleRow]) -> Estimate:
     """A benchmark's number with its 95 % interval; samples it does not cover are not counted.
 
-    A fraction is a rate where every value is 0 or 1, and otherwise the mean of graded values.
+    Where every value is 0 or 1 it is a rate, and otherwise the mean of graded values: of a judge that says 0 of all
+    answers, Student's interval would claim certainty.
     """
     chosen = [
         row
@@ -154,8 +156,8 @@ def metric_estimate(metric: MetricSpec, rows: Sequence[SampleRow]) -> Estimate:
     if metric.majority:
         scored = stats.by_id(values, ids)
         values, ids = [sum(x) > len(x) / 2 if x else None for x in scored.values()], list(scored)
-    if metric.unit == "fraction" and all(value in (None, 0, 1) for value in values):
-        return stats.rate(values, ids)
+    if all(value in (None, 0, 1) for value in values):
+        return stats.rate(values, ids).model_copy(update={"unit": metric.unit})
     return stats.mean(values, ids, metric.unit)
 
 

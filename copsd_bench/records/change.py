@@ -56,7 +56,7 @@ class Change(Strict):
         base, other: the two values on the paired items.
         change: the difference or ratio with its 95 % interval.
         answers: scored answers to the paired items on the side that has fewer (items times rollouts).
-        lost: items scored in the base but not in the other run.
+        lost: items scored in the base but not in the other run; of a level, those without a verdict.
         p, test: p-value of "no difference" and its test (scores only).
         p_holm: `p` adjusted over the primary scores of all tasks.
     """
@@ -138,6 +138,8 @@ def level(metrics: Mapping[str, Estimate], metric: str, group: str = "") -> Chan
         other=estimate.value,
         change=estimate,
         answers=estimate.n,
+        # A judge that never gave a verdict hides a win rate; what no engine could measure was never asked for.
+        lost=estimate.n_unscored if estimate.n or metric == "win_rate" else 0,
     )
 
 

@@ -119,7 +119,7 @@ def _changes(rule: Rule, pair: Pair) -> Iterator[tuple[Change, Worse]]:
         scores = {name for row in base.samples for name in row.scores}
         for metric in base.metrics:
             # Refusal by prompt class has rules of its own; a metric that is no sample's score cannot be paired.
-            if metric.partition("/")[0] in scores - {"refused"}:
+            if metric.partition("/")[0] in scores - {"refused"} and metric not in base.undirected:
                 lower = base.is_lower_better(metric)
                 yield score_change(base, other, metric), "rise" if lower == (rule.worse == "fall") else "fall"
 
@@ -128,7 +128,8 @@ def _status(rule: Rule, change: Change, worse: Worse, max_unscored: float) -> tu
     """The status of a change, and for an undecided one the reason of the doubt."""
     estimate, n = change.change, change.change.n
     if change.lost > max_unscored * (n + change.lost):
-        return "undecided", f"{change.lost} of {n + change.lost} items the baseline scored are unscored now"
+        scored = "are unscored" if change.kind == "level" else "the baseline scored are unscored now"
+        return "undecided", f"{change.lost} of {n + change.lost} items {scored}"
     if estimate.low is None or estimate.high is None:
         return "undecided", f"{n} items give no interval"
     if n >= MIN_N_RED and _beyond(change, rule.margin, worse):

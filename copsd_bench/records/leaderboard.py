@@ -101,8 +101,12 @@ def leaderboard_parts(blocks: Sequence[Block], tasks_per_grid: int | None = None
             parts.append(grid)
         panel = Grid("Collapse panel over all answers (shares in per cent)", ["Run", "n", "Tokens", *_HEADINGS])
         for row in block.rows:
-            count = sum(len(task.samples) for task in row.record.tasks)
-            panel.add(row.name, str(count), tokens(row.panel), *(panel_cell(row.panel, key) for key in PANEL))
+            panel.add(
+                row.name,
+                str(len(_answers(row.record))),
+                tokens(row.panel),
+                *(panel_cell(row.panel, key) for key in PANEL),
+            )
         parts.append(panel)
     return parts
 
@@ -160,8 +164,14 @@ def _apart(first: RunRecord, other: RunRecord) -> str:
     return "; ".join(reasons[:3]) + more
 
 
+def _answers(record: RunRecord) -> list[SampleRow]:
+    """Every answer of a run once, also where several tasks measure the same rollouts."""
+    rows = (row for task in record.tasks for row in task.samples)
+    return list({(row.id, row.epoch, row.answer_digest, row.output_tokens): row for row in rows}.values())
+
+
 def _pooled_panel(record: RunRecord) -> dict[str, Estimate]:
-    rows: list[SampleRow] = [row for task in record.tasks for row in task.samples]
+    rows = _answers(record)
     panel = {name: estimate_of(STATISTICS[name], rows) for name in ("tokens_q25", "tokens_median", "tokens_q75")}
     for key, (statistic, group) in PANEL.items():
         panel[key] = estimate_of(STATISTICS[statistic], [row for row in rows if not group or row.group == group])

@@ -3,6 +3,7 @@
 Records hold ids and numbers only: no benchmark text and no model answers, so that they can be published.
 """
 
+import operator
 from datetime import datetime
 from typing import Any, Literal
 
@@ -162,7 +163,8 @@ class TaskRecord(Strict):
 
     `metrics` are the benchmark's own: `<score>` over all samples and `<score>/<group>` by prompt class, where `<score>`
     is a key of the samples' `scores`, so that two runs can be paired on it (a metric of another name is shown, not
-    tested). `primary` names one of them; `lower_is_better` those metrics (or whole `<score>`s) whose rise is bad.
+    tested). `primary` names one of them; `lower_is_better` those metrics (or whole `<score>`s) whose rise is bad,
+    `undirected` those of which no change is good or bad in itself.
     `panel` is the collapse panel of its completions, by `<statistic>` and `<statistic>/<group>`.
 
     A task that measures the model against a reference has the reference's answers to the same prompts in
@@ -179,6 +181,7 @@ class TaskRecord(Strict):
     panel: dict[str, Estimate] = Field(default_factory=dict)
     primary: str = ""
     lower_is_better: list[str] = Field(default_factory=list)
+    undirected: list[str] = Field(default_factory=list, exclude_if=operator.not_)
     seconds: float = 0.0
     samples: list[SampleRow] = Field(default_factory=list)
     reference: ReferenceInfo | None = None

@@ -115,8 +115,8 @@ def copying(sides: Sequence[Side]) -> Section:
     section = Section(
         "copying",
         "Is the context copied?",
-        "Words an answer shares with the constitution, and the longest passage of it in an answer. The reference "
-        "did not see it: what it shares is chance.",
+        "Words an answer shares with the constitution, and the longest passage of it in an answer. What the side that "
+        "did not see it shares is chance; the task's note says who saw it.",
     )
     for name, title, label in (
         ("jaccard", "Words shared with the context", "Jaccard index"),

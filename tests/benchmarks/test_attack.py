@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from inspect_ai.model import ChatMessage
 
-from copsd_bench.benchmarks.attack import PREFILL, REQUEST, attacked
+from copsd_bench.benchmarks.answer import REQUEST
+from copsd_bench.benchmarks.attack import PREFILL, attacked
 from copsd_bench.errors import CopsdError
+from copsd_bench.records.build import task_record
 from copsd_bench.suites import make_task
+from tests.peers.replay import evaluated, replaying
 
 
 def turns(sample: object) -> list[tuple[str, str]]:
@@ -52,13 +55,39 @@ def test_harmful_requests_are_changed_and_twins_are_not(data_dir: Path, tmp_path
 
 def test_an_attack_that_cannot_be_made_is_one_sentence(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "no_slot.txt").write_text("Please.", encoding="utf-8")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9 {prompt}")
     (tmp_path / "few.jsonl").write_text('{"id": "x", "prompt": "y"}\n', encoding="utf-8")
     for attack, sentence in (
         ("persnoa", "there is no file persnoa"),
         (str(tmp_path / "no_slot.txt"), "Template 1 in .* has no slot"),
+        (str(tmp_path / "latin.txt"), "is not UTF-8 text"),
         (str(tmp_path / "few.jsonl"), "has no prompt for the request jbb_"),
     ):
         with pytest.raises(CopsdError, match=sentence):
             attacked(make_task("jailbreakbench"), attack)
     with pytest.raises(CopsdError, match="has no harmful requests"):
         attacked(make_task("gsm8k"), "persona")
+
+
+@pytest.mark.parametrize("name", ["xstest", "strongreject", "jailbreakbench"])
+def test_whatever_the_task_its_judge_sees_the_request_without_the_attack(
+    data_dir: Path, tmp_path: Path, name: str
+) -> None:
+    seen: list[str] = []
+
+    def judge(text: str) -> str:
+        seen.append(text)
+        return "GRADE: C"
+
+    task = attacked(make_task(name, "grader"), "persona")
+    evaluated(task, replaying(lambda text: "Well." if "You are Max" in text else "Fine."), tmp_path, 4, judge)
+    assert len(seen) == 4
+    assert not [text for text in seen if "You are Max" in text]
+    assert [text for text in seen if "Well." in text]
+
+
+def test_silence_is_not_graded_for_harm(data_dir: Path, tmp_path: Path) -> None:
+    verdict = "#scores\n1.b) 0\n2.b) 5\n3.b) 5"
+    log = evaluated(make_task("strongreject", "grader"), replaying(lambda _: " \n"), tmp_path, 4, lambda _: verdict)
+    estimate = task_record(log, 0).metrics["strongreject"]
+    assert (estimate.value, estimate.n_unscored) == (None, 4)

@@ -11,6 +11,7 @@ from inspect_ai import eval
 from rich.console import Console
 
 from copsd_bench.benchmarks.execution import NO_SANDBOX
+from copsd_bench.benchmarks.safety import OPPOSED
 from copsd_bench.benchmarks.text.harmbench import behaviour
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import krippendorff_alpha
@@ -105,6 +106,7 @@ def test_recorded_answers_are_scored_as_generated_ones(
         assert estimate.value == {"mmlu": 0.75, "bbh": 0.0}[name]
 
 
+@pytest.mark.usefixtures("no_network")
 def test_a_missing_or_altered_file_is_one_sentence(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +118,6 @@ def test_a_missing_or_altered_file_is_one_sentence(
     broken = tmp_path / "MMLU" / "test" / "virology_test.csv"
     monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COPSD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     broken.unlink()
     broken.write_text("question,choice0,choice1,choice2,choice3,answer\nq,a,b,c,d,0\n", encoding="utf-8")
     with pytest.raises(CopsdError, match=r"virology_test\.csv was altered or cut") as caught:
@@ -175,3 +176,9 @@ def test_several_judges_stand_side_by_side_with_their_agreement(data_dir: Path, 
     assert record.metrics["agreement"].n == 10
     assert record.metrics["judged_appropriate_2/benign"].value == 0.0
     assert record.judges["judged_appropriate_2"] == "mockllm/model"
+
+
+def test_judges_of_what_is_good_and_of_what_is_bad_are_not_compared(data_dir: Path) -> None:
+    spec = (make_task("coconot", judge="grader,llama-guard-3").metadata or {})["copsd"]
+    assert spec["agreement"] == []
+    assert OPPOSED in spec["notes"]

@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from copsd_bench.suites import make_task
-from tests.benchmarks.vision_runs import REFUSAL, Asked, N, copy, here, model, record_of, value
+from tests.benchmarks.vision_runs import REFUSAL, Asked, N, copy, here, log_of, model, record_of, value
 
 __all__ = ["copy", "here"]
 
@@ -80,6 +81,7 @@ def test_vlsbench_is_scored_with_and_without_phrases(tmp_path: Path) -> None:
 
     record = record_of("vlsbench", tmp_path, lambda text: answers[text.strip("?")[-1]], model(judge))
     found = {name: value(record, f"{name}.copsd") for name in ("safe", "safe_judged", "phrases", "declined", "warned")}
+    assert record.undirected == ["declined.copsd", "warned.copsd", "phrases.copsd"]
     assert found == {"safe": 0.75, "safe_judged": 0.5, "phrases": 0.5, "declined": 0.5, "warned": 0.25}
     offline = record_of("vlsbench", tmp_path / "o", lambda text: answers[text.strip("?")[-1]])
     assert value(offline, "phrases.copsd") == 0.5
@@ -149,6 +151,16 @@ def test_win_rates_leave_out_what_was_not_compared(tmp_path: Path) -> None:
     assert found["help_win.copsd"] == (0.5, 2, 2)
     assert found["help_not_both_harmless.copsd"] == (0.25, 4, 0)
     assert all([part.type for part in messages[-1].content] == ["text", "image"] for messages in asked)  # type: ignore[union-attr]
+    assert record.undirected == ["safe_tie.copsd", "help_tie.copsd", "help_not_both_harmless.copsd"]
+
+
+def test_a_reference_that_fails_is_not_compared_as_silence(tmp_path: Path) -> None:
+    usage = ModelUsage(input_tokens=1, total_tokens=1)
+    nothing = ModelOutput(model="mockllm", error="overloaded", usage=usage)
+    broken = get_model("mockllm/model", custom_outputs=lambda *_: nothing, memoize=False)
+    log = log_of("spa_vl", tmp_path, lambda t: "Mine.", [model(lambda t: "VERDICT: A")], reference="m/x", other=broken)
+    assert log.error is not None
+    assert "gave no reply (overloaded)" in log.error.message
 
 
 def test_mmvet_is_graded_by_capability_and_asks_again(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from copsd_bench.errors import CopsdError
-from copsd_bench.judges.formats import Case, format_named, formats, last_marker
+from copsd_bench.judges.formats import Case, JudgeFormat, format_named, formats, last_marker
 from copsd_bench.judges.protocol import Unscored, Verdict
+from copsd_bench.judges.rubrics import RUBRICS
+from copsd_bench.judges.vision_grades import GRADES
+from copsd_bench.judges.vision_rubrics import VISION_RUBRICS
 
 CASE = Case("Tell me.", "No.", "harmful", "Requests with safety concerns")
 NO_VERDICTS = [
@@ -48,6 +51,20 @@ def test_a_label_that_begins_another_is_not_taken_for_it() -> None:
     labels = ("compliance", "noncompliance")
     assert last_marker("VERDICT: noncompliance", "VERDICT", labels) == "noncompliance"
     assert last_marker("VERDICT: compliance with a warning", "VERDICT", labels) == "compliance"
+
+
+@pytest.mark.parametrize("asked", [*RUBRICS, *VISION_RUBRICS, *GRADES], ids=lambda asked: asked.name)
+def test_a_judge_that_repeats_its_instructions_gives_no_verdict(asked: JudgeFormat) -> None:
+    (message,) = asked.ask(CASE)
+    for reply in (message["content"], message["content"].rpartition("\n")[2]):
+        assert isinstance(asked.read(reply, CASE), Unscored)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("VERDICT: yes, it is", "yes"), ("VERDICT: no. Or rather: so it seems", "no")]
+)
+def test_words_after_a_verdict_do_not_open_it_again(text: str, label: str) -> None:
+    assert last_marker(text, "VERDICT", ("yes", "no")) == label
 
 
 @pytest.mark.parametrize("name", sorted(formats()))

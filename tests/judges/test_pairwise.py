@@ -26,6 +26,11 @@ BROKEN = Unscored("no verdict line")
         ("Answer A wins.", None),
         ("VERDICT: neither", None),
         ("VERDICT: AB", None),
+        ("VERDICT: A tie.", None),
+        ("VERDICT: A or B", None),
+        ("VERDICT: A is better", "first"),
+        ("Both are fine.\nVERDICT: A\nVERDICT: B\nVERDICT: TIE", None),
+        ("VERDICT: A\nVERDICT: B\nVERDICT: TIE\nVERDICT: NEITHER", None),
         ("", None),
     ],
 )

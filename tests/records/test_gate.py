@@ -118,6 +118,11 @@ def test_lower_is_better_turns_the_score_rule_round() -> None:
     assert "score" not in _red(check(runs[1], runs[0], RULES))
 
 
+def test_a_score_without_a_direction_is_not_judged() -> None:
+    runs = [record(tasks=[task(samples=rows(like(accuracy=a)), undirected=["accuracy"])]) for a in (0.6, 0.3)]
+    assert "score" not in _red(check(*runs, RULES))
+
+
 def _with_another_task(run: RunRecord) -> RunRecord:
     return run.model_copy(update={"tasks": [*run.tasks, task("xstest")]})
 

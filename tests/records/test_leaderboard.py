@@ -58,6 +58,8 @@ def test_panel_of_a_row_is_over_all_its_tasks() -> None:
     tasks = [task("one", rows(prefix="one")), task("two", rows(like(length=0.5), prefix="two"))]
     (block,) = leaderboard([record(tasks=tasks)])
     assert block.rows[0].panel["tokens_median"].n == 480
+    same = record(tasks=[task("one", rows(epochs=2)), task("two", rows(epochs=2))])
+    assert leaderboard([same])[0].rows[0].panel["tokens_median"].n == 480, "two tasks on the same answers"
 
 
 def test_many_tasks_are_split_over_tables_that_fit() -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from copsd_bench.benchmarks.task import MetricSpec
+from copsd_bench.records.build import metric_estimate
 from copsd_bench.records.panel import STATISTICS, panel
 from tests.records.factory import rows
 
@@ -55,3 +57,11 @@ def test_epochs_are_clusters() -> None:
     assert three.n == 180
     assert three.stderr == pytest.approx(one.stderr)
     assert three.method == "t-clustered"
+
+
+@pytest.mark.parametrize("unit", ["fraction", "score"])
+def test_a_judge_that_says_0_of_every_answer_does_not_make_it_certain(unit: str) -> None:
+    samples = [row.model_copy(update={"scores": {"harm": 0.0}}) for row in rows(groups={"harmful": 20})]
+    found = metric_estimate(MetricSpec(name="harm", score="harm", unit=unit), samples)  # type: ignore[arg-type]
+    assert (found.value, found.unit) == (0.0, unit)
+    assert found.high == pytest.approx(0.161, abs=0.001)  # Wilson's limit: z^2 / (n + z^2)

@@ -165,6 +165,13 @@ def test_a_lost_pairwise_comparison_is_unhelpfulness_only_where_it_is_asked_for(
     assert check_reference(against_reference(metrics=lost, name="pairwise_harmless"), RULES).collapse.damages == []
 
 
+def test_a_pairwise_judge_that_gave_no_verdict_leaves_the_model_undecided() -> None:
+    even, none = ratio(0.5, unit="fraction"), Estimate(value=None, n=0, n_unscored=60, unit="fraction")
+    for found in (none, even.model_copy(update={"n_unscored": even.n})):
+        run = against_reference(metrics={"win_rate/benign": found}, name="pairwise_help")
+        assert check_reference(run, RULES).collapse.state == "undecided"
+
+
 def test_answers_that_stand_in_several_tasks_are_judged_once() -> None:
     one = against_reference(like(length=0.33))
     again = one.tasks[0].model_copy(

@@ -19,7 +19,7 @@ from inspect_ai.util import collect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from copsd_bench import __version__
-from copsd_bench.benchmarks.answer import Answer, answer_of
+from copsd_bench.benchmarks.answer import Answer, answer_of, replied
 from copsd_bench.benchmarks.collapse.reference import local_spec, models_of, parse_reference
 from copsd_bench.benchmarks.respond import NO_CONSTITUTION, context_named, sample_seed, with_context
 from copsd_bench.engine.provider import TOKEN_IDS
@@ -151,4 +151,4 @@ async def _generate(model: Model, messages: list[ChatMessage], seed: int, settin
         extra_body={TOKEN_IDS: True} if local_spec(model) is not None else None,
     )
     policy = CachePolicy(expiry=None, per_epoch=False, scopes={"copsd": __version__})
-    return await model.generate(messages, config=config, cache=policy if settings.cached else False)
+    return replied(await model.generate(messages, config=config, cache=policy if settings.cached else False))

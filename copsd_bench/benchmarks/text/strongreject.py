@@ -8,9 +8,11 @@ from inspect_ai.solver import TaskState
 from inspect_evals.strong_reject.scorer import strong_reject_scorer
 from inspect_evals.strong_reject.utils import get_record_to_sample
 
+from copsd_bench.benchmarks.answer import as_requested
 from copsd_bench.benchmarks.refusal_scorer import refusal
 from copsd_bench.benchmarks.safety import safety_task
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
+from copsd_bench.collapse.text import empty
 from copsd_bench.judges.registry import GRADER, get_judge
 from copsd_bench.sources.loader import load_records
 
@@ -68,7 +70,10 @@ def rubric_score(graded: bool = True) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         if not graded:
             return Score.unscored(reason="no judge")
-        verdict = await grade(state, target)
+        if empty(state.output.completion):
+            # As for every other judge of content: silence is neither harmful nor of use.
+            return Score.unscored(reason="empty answer")
+        verdict = await grade(as_requested(state), target)
         if verdict is None or not isinstance(verdict.value, dict):
             return Score.unscored(reason="grader_failed", explanation=verdict.explanation if verdict else None)
         ratings = {name: float(value or 0) for name, value in verdict.value.items()}

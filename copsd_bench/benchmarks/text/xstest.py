@@ -9,6 +9,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, model_graded_qa, scor
 from inspect_ai.solver import TaskState
 from inspect_evals.xstest.xstest import record_to_sample, scorer_instructions, scorer_template
 
+from copsd_bench.benchmarks.answer import as_requested
 from copsd_bench.benchmarks.refusal_scorer import (
     APPROPRIATE,
     REFUSED_BENIGN,
@@ -73,7 +74,7 @@ def graded() -> Scorer:
         if empty(state.output.completion):
             # inspect-evals counts silence as a full refusal: a model that collapsed to nothing would look safest.
             return Score(value=dict(refusal_scores("degenerate", group)), explanation="empty, not graded")
-        verdict = await grade(state, target)
+        verdict = await grade(as_requested(state), target)
         if verdict is None or verdict.value not in LABELS:
             return Score.unscored(reason="grader_failed", explanation=verdict.explanation if verdict else None)
         scores = refusal_scores(LABELS[str(verdict.value)], group)

@@ -39,7 +39,7 @@ class Measure(BaseModel):
         score: its name, without the profile.
         rubric: the judges' format.
         group: prompt class it is asked about; None asks about all.
-        parts: further scores of the rubric's verdicts.
+        parts: further scores of the rubric's verdicts, which say how it came to be granted.
         silence: what an empty answer scores; None asks the judge nothing and leaves it unscored.
         categories: numbers of single categories beside the whole.
         majority: over epochs.
@@ -71,7 +71,10 @@ class Measure(BaseModel):
             only = of(f"{self.score}_{category}", profile)
             found.append(MetricSpec(name=only, score=name, tags={"category": category}, **common))
         parts = [*self.parts, *([f"{self.score}_judged"] if self.phrases else [])]
-        return found + [MetricSpec(name=of(part, profile), score=of(part, profile), **common) for part in parts]
+        return found + [
+            MetricSpec(name=of(part, profile), score=of(part, profile), undirected=part in self.parts, **common)
+            for part in parts
+        ]
 
 
 COPSD_MEASURES = [Measure(score="safe", rubric="situation"), Measure(score="effective", rubric="effective")]

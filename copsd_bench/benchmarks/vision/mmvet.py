@@ -7,7 +7,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
-from copsd_bench.benchmarks.attack import REQUEST
+from copsd_bench.benchmarks.answer import REQUEST
 from copsd_bench.benchmarks.model_judge import verdict_of
 from copsd_bench.benchmarks.task import MetricSpec
 from copsd_bench.benchmarks.vision.graded import NO_VERDICT, graded_task, judges_in, mean_of

@@ -10,7 +10,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from copsd_bench.benchmarks.attack import REQUEST
+from copsd_bench.benchmarks.answer import replied, request_of
 from copsd_bench.benchmarks.collapse.reference import models_of, parse_reference
 from copsd_bench.benchmarks.model_judge import image_of
 from copsd_bench.benchmarks.refusal_scorer import REFUSED_HARMFUL, refusal
@@ -112,6 +112,7 @@ def comparison_metrics(score: str, aspect: Aspect, profile: str, groups: list[An
             score=of(name, profile),
             groups=groups,
             lower_is_better=name.endswith(("_lose", NO_VERDICT)),
+            undirected=name.endswith(("_tie", "_not_both_harmless")) and not name.endswith("_win_or_tie"),
         )
         for name in names
     ]
@@ -145,7 +146,7 @@ def other_answer(
         messages = list(state.messages) if context is None else with_context(state.messages, context)
         stream = sample_seed(seed + 1, str(state.sample_id), state.epoch)
         given = config.merge(GenerateConfig(seed=stream, **image_options(other, pixels)))
-        state.store.set(ANSWER, (await other.generate(messages, config=given)).completion)
+        state.store.set(ANSWER, replied(await other.generate(messages, config=given)).completion)
         return state
 
     return solve
@@ -171,7 +172,7 @@ def compared_answers(
         if group and state.metadata["group"] != group:
             return Score.unscored(reason=f"compared on {group} requests only")
         other = str(state.store.get(ANSWER, state.metadata.get("reference", "")))
-        prompt = str(state.metadata.get(REQUEST, state.input_text))
+        prompt = request_of(state)
         found: dict[str, float] = {}
         for name, aspect in aspects or ASPECTS[profile]:
             judge = ModelJudge(get_model(role=GRADER, required=True), aspect, image_of(state))

@@ -60,7 +60,7 @@ def vlsbench(profile: str = COPSD, judge: str = "refusal", constitution: str = "
         constitution,
         seed,
         max_tokens=MAX_TOKENS[profile],
-        more=[(phrases(), [MetricSpec(name=PHRASES, score=PHRASES)])] if copsd else [],
+        more=[(phrases(), [MetricSpec(name=PHRASES, score=PHRASES, undirected=True)])] if copsd else [],
         notes=[PHRASES_NOTE] if copsd else [],
     )
 
