@@ -96,6 +96,6 @@ def test_a_small_disk_is_refused_before_the_download(cache: Path, monkeypatch: p
 def test_a_cache_that_cannot_be_made_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("COPSD_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.raises(CopsdError, match="set COPSD_CACHE_DIR to a writable folder") as caught:
+    with pytest.raises(CopsdError, match="choose a writable one \\(for the cache: COPSD_CACHE_DIR\\)") as caught:
         fetch_builtin("smollm2-135m")
     assert caught.value.code == ExitCode.DISK
