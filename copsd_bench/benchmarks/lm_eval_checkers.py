@@ -55,14 +55,16 @@ def provide_punkt() -> None:
     root = cache_dir() / "nltk"
     if str(root) not in nltk.data.path:  # `NLTK_DATA` is read when NLTK is imported, which may be long ago
         nltk.data.path.append(str(root))
+    try:
+        nltk.data.find("tokenizers/punkt_tab/english")
+        return
+    except LookupError:
+        pass
     folder = root / "tokenizers" / "punkt_tab"
     make_folder(root)
     with FileLock(root / "punkt_tab.lock"):
-        try:
-            nltk.data.find("tokenizers/punkt_tab/english")
+        if (folder / "english").is_dir():  # another process was first
             return
-        except LookupError:
-            pass
         from nltk.tokenize.punkt import PunktParameters, save_punkt_params
         from punkt.data import english
 

@@ -54,7 +54,7 @@ def completion_states(
         One tensor [completion, H] a row, or [completion, V] where the head is not separate (see `Head`).
     """
     if prefixes is not None:
-        return _continued(head, prompts, completions, prefixes)
+        return _after_prompts(head, prompts, completions, prefixes)
     return [
         whole(head, prompt, completion[:-1])[0, len(prompt.ids) - 1 :]
         for prompt, completion in zip(prompts, completions, strict=True)
@@ -69,7 +69,7 @@ def _fits(rows: list[int], head: Head, prompts: Sequence[Prompt], completions: R
     return max(len(rows) * width, distinct * length) <= most and len(rows) * (length + width) <= CACHE_TOKENS
 
 
-def _continued(head: Head, prompts: Sequence[Prompt], completions: Rows, prefixes: Prefixes) -> list[torch.Tensor]:
+def _after_prompts(head: Head, prompts: Sequence[Prompt], completions: Rows, prefixes: Prefixes) -> list[torch.Tensor]:
     """Prefill each distinct prompt, whose last state predicts the first token, and run the other tokens on top."""
     unique = list({prompt.key: prompt for prompt in prompts}.values())
     index = {prompt.key: i for i, prompt in enumerate(unique)}
