@@ -119,6 +119,7 @@ class Decoder:
         shared = self.prefixes.length(distinct)
         # Caches that cannot be joined must be filled in one pass.
         padding = PADDING if self.head.model.device.type == "cpu" else PREFILL_TOKENS
+        parts = [batch] if batch is not None else []
         for group in _groups(ordered, PREFILL_TOKENS, padding, shared) if self.use.joins else [ordered]:
             unique = list({row.prompt.key: row.prompt for row in group}.values())
             index = {prompt.key: i for i, prompt in enumerate(unique)}
@@ -128,13 +129,13 @@ class Decoder:
             if len(group) != len(unique):
                 joined.select(where)
             rows.extend(group)
-            if batch is None:
-                batch = joined
-                if self.use.preallocates:
-                    preallocate(batch.cache)
-            else:
-                batch.join(joined)
-        return batch
+            parts.append(joined)
+        first, *others = parts
+        if others:
+            first.join(*others)
+        if batch is None and self.use.preallocates:
+            preallocate(first.cache)
+        return first
 
     def _step(self, batch: KvBatch, rows: list[Row]) -> None:
         """Feed each row its last token and sample the next; finished rows are fed too and ignored."""

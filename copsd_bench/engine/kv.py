@@ -62,15 +62,17 @@ class KvBatch:
             use_cache=True,
         )
 
-    def join(self, other: "KvBatch") -> None:
-        """Append the rows of another batch; the narrower one is padded on the left."""
-        width = max(self.mask.shape[1], other.mask.shape[1])
-        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
-            mine.keys = torch.cat([_left_pad(mine.keys, width), _left_pad(theirs.keys, width)])
-            mine.values = torch.cat([_left_pad(mine.values, width), _left_pad(theirs.values, width)])
-        masks = [torch.nn.functional.pad(mask, (width - mask.shape[1], 0)) for mask in (self.mask, other.mask)]
+    def join(self, *others: "KvBatch") -> None:
+        """Append the rows of other batches; narrower ones are padded on the left."""
+        batches = (self, *others)
+        width = max(batch.mask.shape[1] for batch in batches)
+        for mine, *theirs in zip(*(batch.cache.layers for batch in batches), strict=True):
+            for part in ("keys", "values"):
+                states = [_left_pad(getattr(layer, part), width) for layer in (mine, *theirs)]
+                setattr(mine, part, torch.cat(states))
+        masks = [torch.nn.functional.pad(batch.mask, (width - batch.mask.shape[1], 0)) for batch in batches]
         self.mask = torch.cat(masks)
-        self.after = torch.cat([self.after, other.after])
+        self.after = torch.cat([batch.after for batch in batches])
 
 
 def repeated(batch: KvBatch, rows: torch.Tensor) -> KvBatch:

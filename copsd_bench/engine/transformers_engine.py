@@ -195,11 +195,12 @@ class TransformersEngine:
         prompts: Sequence[Prompt],
         completions: Sequence[Sequence[int]],
         entropy: bool = False,
+        on_complete: Callable[[int, TokenScores], None] | None = None,
     ) -> list[TokenScores]:
         """Score given completion ids (see `score_rows`)."""
         self.check_window(prompts, completions)
         with self.turns, using(self.model, view):
-            return score_rows(self.head, prompts, completions, self.sharing(), entropy)
+            return score_rows(self.head, prompts, completions, self.sharing(), entropy, on_complete)
 
     @torch.inference_mode()
     def states(self, view: View, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]) -> list[torch.Tensor]:
