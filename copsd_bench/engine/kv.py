@@ -1,6 +1,7 @@
 """Batches over one KV cache: left-padded prefill, rows selected, repeated, trimmed and joined."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,9 @@ from copsd_bench.engine.head import Head
 from copsd_bench.engine.inputs import extra_inputs, next_positions
 from copsd_bench.engine.preallocated import PreallocatedLayer, mask_width, preallocate
 from copsd_bench.engine.protocol import Prompt
+
+PADDING = 64
+"""Most tokens of a prefill on a CPU that are padding: for more, another pass over the weights costs less there."""
 
 
 @dataclass
@@ -193,6 +197,11 @@ def prefill(head: Head, prompts: Sequence[Prompt]) -> tuple[KvBatch, torch.Tenso
     placed |= extra_inputs(prompts, model, [len(prompt.ids) for prompt in prompts], left=True)
     states = head.last_states(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **placed)
     return KvBatch(cache, mask, next_positions(prompts, model).to(model.device)), states
+
+
+def worth_padding(model: Any) -> float:
+    """Most padding tokens that prompts may bring into one prefill: elsewhere than on a CPU passes are what costs."""
+    return PADDING if model.device.type == "cpu" else math.inf
 
 
 def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
