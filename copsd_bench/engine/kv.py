@@ -147,8 +147,11 @@ def cache_use(head: Head) -> CacheUse:
     Rather than keep a list of them, the continued rows are compared with full forward passes. Where they differ, every
     token takes a full pass over its row, which is slow and right.
     """
-    rows = [Prompt(ids=(1, 2, 3, 4, 5)), Prompt(ids=(6, 7, 8))]
-    token = 9
+    # Ordinary tokens: the embeddings of a vocabulary's first ones, which are special and mostly untrained, make some
+    # fine-tuned models so ill-conditioned that bf16 rounding alone looks like a broken cache.
+    first = head.model.config.get_text_config().vocab_size // 10
+    *ids, token = range(first, first + 9)
+    rows = [Prompt(ids=tuple(ids[:5])), Prompt(ids=tuple(ids[5:]))]
     swapped = [1, 0]
     expected = head.logits(torch.cat([whole(head, rows[b], [token])[:, -1] for b in swapped]))
     spread = (expected - expected.mean(dim=-1, keepdim=True)).norm()

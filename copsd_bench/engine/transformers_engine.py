@@ -1,6 +1,7 @@
 """The reference engine, on transformers: it can do everything the protocol names."""
 
 import gc
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ class TransformersEngine:
         self.head = Head(self.model)
         with using(self.model, View()):  # the architecture decides; an adapter may only magnify rounding
             self.cache_use = cache_use(self.head)
+        if not self.cache_use.batches:
+            logging.getLogger(__name__).warning(
+                "%s answers otherwise with its cache than without: every token takes a full pass, slow but right.",
+                path.name,
+            )
         self.turns = TURNS
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
