@@ -1,8 +1,9 @@
 """Put the output of commands into README.md: `python results/readme.py`.
 
 A block between `<!-- output: COMMAND -->` and `<!-- end -->` is what the command prints (markdown as it is, anything
-else as a code block); one after `<!-- record: FILE -->` is the table that `copsd-bench run` prints for that record.
-Both read committed records, so they take no model; tests/test_readme.py fails when a block is stale.
+else as a code block); one after `<!-- record: FILE -->` is the table that `copsd-bench run` prints for that record; one
+after `<!-- table: FILE -->` the first table of a markdown file. All read what is committed, so they take no model;
+tests/test_readme.py fails when a block is stale.
 """
 
 import io
@@ -12,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 100
-BLOCK = re.compile(r"(<!-- (?P<kind>output|record): (?P<what>.+?) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (?P<kind>output|record|table): (?P<what>.+?) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 
 
 def output(command: str) -> str:
@@ -40,13 +41,23 @@ def result_table(record: str) -> str:
     return console.export_text()
 
 
+def first_table(file: str) -> str:
+    """The first table of a markdown file."""
+    tables = re.search(r"^\|.*(?:\n\|.*)*", Path(file).read_text(encoding="utf-8"), re.MULTILINE)
+    if tables is None:
+        raise SystemExit(f"{file} has no table.")
+    return tables[0]
+
+
 def updated(text: str) -> str:
     """The README with every block's body replaced by its command's output."""
 
     def fill(match: re.Match[str]) -> str:
-        printed = output(match["what"]) if match["kind"] == "output" else result_table(match["what"])
+        kind, what = match["kind"], match["what"]
+        printed = {"output": output, "record": result_table, "table": first_table}[kind](what)
         lines = [line.rstrip() for line in printed.strip().splitlines()]
-        body = "\n".join(lines if "--format markdown" in match["what"] else ["```text", *lines, "```"])
+        markdown = kind == "table" or "--format markdown" in what
+        body = "\n".join(lines if markdown else ["```text", *lines, "```"])
         return f"{match[1]}\n{body}\n\n{match[5]}"
 
     return BLOCK.sub(fill, text)

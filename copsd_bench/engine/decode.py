@@ -8,7 +8,7 @@ import torch
 
 from copsd_bench.engine.distributions import of_token
 from copsd_bench.engine.head import Head, widened
-from copsd_bench.engine.kv import CacheUse, KvBatch, whole
+from copsd_bench.engine.kv import CacheUse, KvBatch, whole, worth_padding
 from copsd_bench.engine.preallocated import preallocate
 from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, StopReason
@@ -16,9 +16,6 @@ from copsd_bench.engine.sample import RowStream, choose
 
 PREFILL_TOKENS = 2048
 """Most prompt tokens (padding included, a shared beginning not) prefilled in one forward pass."""
-
-PADDING = 64
-"""Most of them that are padding on a CPU: for more, another pass over the weights costs less there."""
 
 SAMPLE_CELLS = 1 << 18
 """Most float32 logits (rows x vocabulary) sampled from together. Arrays of 1 MiB stay in a core's cache; the allocator
@@ -118,7 +115,8 @@ class Decoder:
         distinct = list({row.prompt.key: row.prompt for row in ordered}.values())
         shared = self.prefixes.length(distinct)
         # Caches that cannot be joined must be filled in one pass.
-        padding = PADDING if self.head.model.device.type == "cpu" else PREFILL_TOKENS
+        padding = worth_padding(self.head.model)
+        parts = [batch] if batch is not None else []
         for group in _groups(ordered, PREFILL_TOKENS, padding, shared) if self.use.joins else [ordered]:
             unique = list({row.prompt.key: row.prompt for row in group}.values())
             index = {prompt.key: i for i, prompt in enumerate(unique)}
@@ -128,13 +126,13 @@ class Decoder:
             if len(group) != len(unique):
                 joined.select(where)
             rows.extend(group)
-            if batch is None:
-                batch = joined
-                if self.use.preallocates:
-                    preallocate(batch.cache)
-            else:
-                batch.join(joined)
-        return batch
+            parts.append(joined)
+        first, *others = parts
+        if others:
+            first.join(*others)
+        if batch is None and self.use.preallocates:
+            preallocate(first.cache)
+        return first
 
     def _step(self, batch: KvBatch, rows: list[Row]) -> None:
         """Feed each row its last token and sample the next; finished rows are fed too and ignored."""
@@ -198,7 +196,7 @@ class Decoder:
         return min(found) if found else None
 
 
-def _groups(rows: Sequence[Row], tokens: int, padding: int, shared: int) -> list[list[Row]]:
+def _groups(rows: Sequence[Row], tokens: int, padding: float, shared: int) -> list[list[Row]]:
     """Split rows, sorted by length, into forward passes.
 
     One pass holds at most `tokens` tokens beyond those that all rows share, and `padding` of them at most are padding.

@@ -40,9 +40,9 @@ def most_likely(logits: torch.Tensor, block: int = 256) -> torch.Tensor:
     On a CPU PyTorch's own compares one number after the other, but finds the greatest value (not its place) of a block
     with vector instructions.
     """
-    blocks = torch.nn.functional.pad(logits, (0, -logits.shape[-1] % block), value=-torch.inf).unflatten(
-        -1, (-1, block)
-    )
+    if short := -logits.shape[-1] % block:
+        logits = torch.nn.functional.pad(logits, (0, short), value=-torch.inf)
+    blocks = logits.unflatten(-1, (-1, block))
     best = blocks.amax(dim=-1).argmax(dim=-1, keepdim=True)
     within = blocks.take_along_dim(best.unsqueeze(-1), dim=1).squeeze(1).argmax(dim=-1)
     return best.squeeze(1) * block + within

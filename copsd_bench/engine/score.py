@@ -1,6 +1,6 @@
 """Log-probabilities of given completions: the shared prompt once, only completion positions through the LM head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -18,6 +18,7 @@ def score_rows(
     completions: Sequence[Sequence[int]],
     prefixes: Prefixes | None,
     entropy: bool = False,
+    on_complete: Callable[[int, TokenScores], None] | None = None,
 ) -> list[TokenScores]:
     """Score completions after their prompts; rows with the same prompt share its KV cache.
 
@@ -27,11 +28,16 @@ def score_rows(
         completions: token ids of each row; an empty completion has empty scores.
         prefixes: see `completion_states`.
         entropy: also give the entropy of the distribution at each position.
+        on_complete: called with a row's index and scores as soon as they are known.
 
     Returns:
         Scores in the order of the rows.
     """
     results = [TokenScores((), (), ()) for _ in completions]
+    tell = on_complete or (lambda i, scores: None)
+    for i, completion in enumerate(completions):
+        if not completion:
+            tell(i, results[i])
     for rows in batches(completions, (head, prompts)):
         parts = [completions[i] for i in rows]
         states = completion_states(head, [prompts[i] for i in rows], parts, prefixes)
@@ -42,6 +48,7 @@ def score_rows(
             own = slice(at, at + len(part))
             results[i] = TokenScores(tuple(logprobs[own]), tuple(greedy[own]), tuple(entropies[own]))
             at = own.stop
+            tell(i, results[i])
     return results
 
 

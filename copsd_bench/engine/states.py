@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from copsd_bench.engine.head import Head
-from copsd_bench.engine.kv import in_window, repeated, whole
+from copsd_bench.engine.kv import in_window, repeated, whole, worth_padding
 from copsd_bench.engine.prefix import Prefixes
 from copsd_bench.engine.protocol import Prompt
 
@@ -13,10 +13,6 @@ STATE_TOKENS = 2048
 """Most prompt or completion tokens (padding included) in one forward pass; a CPU is slower on more."""
 CACHE_TOKENS = 65536
 """Most cached positions, all rows together: a long prompt expanded over many short completions must fit in memory."""
-ENOUGH_TOKENS = 256
-"""On a CPU a pass on so many tokens is as fast, by token, as on more: a batch ends there if more rows would pad."""
-PADDING = 1 / 16
-"""The share of padding for which such a batch ends."""
 LOGIT_TOKENS = 512
 """As STATE_TOKENS, of a model whose head cannot be held back: its "states" are logits [.., V]."""
 
@@ -26,7 +22,7 @@ Rows = Sequence[Sequence[int]]
 def batches(completions: Rows, *sides: tuple[Head, Sequence[Prompt]]) -> Iterator[list[int]]:
     """Rows with a completion, in batches that fit one forward pass on every side; equal prompts are neighbours.
 
-    A batch that is large enough takes no longer prompt for which the others would have to be padded much.
+    A batch takes no longer prompt for which the others would have to be padded much.
 
     Args:
         completions: token ids of each row; empty ones are in no batch.
@@ -79,13 +75,9 @@ def _fits(rows: list[int], head: Head, prompts: Sequence[Prompt], completions: R
 
 
 def _pads(batch: list[int], more: int, head: Head, prompts: Sequence[Prompt]) -> bool:
-    """Whether a batch is large enough without one more row, and would be padded much with it."""
-    lengths = {prompts[i].key: len(prompts[i].ids) for i in batch}
-    enough = ENOUGH_TOKENS if head.model.device.type == "cpu" else STATE_TOKENS
-    if sum(lengths.values()) < enough or prompts[more].key in lengths:
-        return False
-    lengths[prompts[more].key] = len(prompts[more].ids)
-    return sum(lengths.values()) < (1 - PADDING) * max(lengths.values()) * len(lengths)
+    """Whether one more row would bring more padding into the prefill than is worth it."""
+    lengths = {prompts[i].key: len(prompts[i].ids) for i in [*batch, more]}
+    return max(lengths.values()) * len(lengths) - sum(lengths.values()) > worth_padding(head.model)
 
 
 def _after_prompts(head: Head, prompts: Sequence[Prompt], completions: Rows, prefixes: Prefixes) -> list[torch.Tensor]:

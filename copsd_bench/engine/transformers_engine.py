@@ -1,6 +1,7 @@
 """The reference engine, on transformers: it can do everything the protocol names."""
 
 import gc
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ class TransformersEngine:
         self.head = Head(self.model)
         with using(self.model, View()):  # the architecture decides; an adapter may only magnify rounding
             self.cache_use = cache_use(self.head)
+        if not self.cache_use.batches:
+            logging.getLogger(__name__).warning(
+                "%s answers otherwise with its cache than without: every token takes a full pass, slow but right.",
+                path.name,
+            )
         self.turns = TURNS
         if loaded.processor is not None:
             self.capabilities = self.capabilities | {"images"}
@@ -195,11 +201,12 @@ class TransformersEngine:
         prompts: Sequence[Prompt],
         completions: Sequence[Sequence[int]],
         entropy: bool = False,
+        on_complete: Callable[[int, TokenScores], None] | None = None,
     ) -> list[TokenScores]:
         """Score given completion ids (see `score_rows`)."""
         self.check_window(prompts, completions)
         with self.turns, using(self.model, view):
-            return score_rows(self.head, prompts, completions, self.sharing(), entropy)
+            return score_rows(self.head, prompts, completions, self.sharing(), entropy, on_complete)
 
     @torch.inference_mode()
     def states(self, view: View, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]) -> list[torch.Tensor]:

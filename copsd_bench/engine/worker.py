@@ -42,11 +42,19 @@ class Request:
 
 @dataclass(eq=False)
 class ScoreRequest:
-    """Completions that wait for their scores; together in one forward pass, so that a shared prompt is read once."""
+    """Completions that wait for their scores, handed over together so that a shared prompt is read once."""
 
     prompts: Sequence[Prompt]
     completions: Sequence[Sequence[int]]
+    scores: dict[int, TokenScores] = field(default_factory=dict)
     future: "Future[list[TokenScores]]" = field(default_factory=Future)
+
+    def done(self, i: int, scores: TokenScores) -> None:
+        """Take the scores of one completion; the last ones are the result."""
+        self.scores[i] = scores
+        if len(self.scores) == len(self.completions):
+            with suppress(InvalidStateError):  # cancelled meanwhile
+                self.future.set_result([self.scores[i] for i in range(len(self.completions))])
 
 
 class Worker:
@@ -94,7 +102,8 @@ class Worker:
     ) -> "Future[list[TokenScores]]":
         """Hand over token ids of completions and of their prompts; the future's result are their scores in order.
 
-        Requests that wait together are scored together; scoring waits for the batch that is decoding.
+        Requests that wait together are scored together; scoring waits for the batch that is decoding. At least one
+        completion.
         """
         request = ScoreRequest([Prompt(ids=tuple(ids)) for ids in prompts], completions)
         self._inbox.put(request)
@@ -147,16 +156,17 @@ class Worker:
             self._waiting.append(request)
 
     def _score(self) -> None:
-        """Score what waits for it, all together."""
+        """Score what waits for it, all together; each request is over as soon as its last row is.
+
+        So whoever asked works on the first results, and asks for more, while the others are computed.
+        """
         requests = [request for request in self._to_score if not request.future.cancelled()]
-        if requests:
-            prompts = [prompt for request in requests for prompt in request.prompts]
-            completions = [ids for request in requests for ids in request.completions]
-            scores = iter(self.engine.score(self.view, prompts, completions))
-            for request in requests:
-                own = [next(scores) for _ in request.completions]
-                with suppress(InvalidStateError):  # cancelled meanwhile
-                    request.future.set_result(own)
+        rows = [(request, i) for request in requests for i in range(len(request.completions))]
+        prompts = [request.prompts[i] for request, i in rows]
+        completions = [request.completions[i] for request, i in rows]
+        self.engine.score(
+            self.view, prompts, completions, on_complete=lambda i, scores: rows[i][0].done(rows[i][1], scores)
+        )
         self._to_score.clear()
 
     def _gather(self) -> None:

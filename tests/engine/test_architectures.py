@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from copsd_bench.engine.kv import cache_use
 from copsd_bench.engine.protocol import Prompt, Sampling, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from tests.engine import naive
@@ -66,6 +68,23 @@ def test_the_cache_is_used_as_far_as_it_can_be(named: tuple[str, TransformersEng
     assert use.batches == (kind not in BY_CACHE["uncached"])
     assert use.joins == (kind in BY_CACHE["joined"])
     assert use.expands == (kind in BY_CACHE["joined"] + BY_CACHE["expanded"])
+
+
+def test_tokens_nobody_trained_say_nothing_about_the_cache(tmp_path: Path) -> None:
+    """Rounding on top of special tokens made a fine-tuned SmolLM2 look as if it ignored its cache."""
+    engine = TransformersEngine(save_tiny(tmp_path))
+    engine.model.get_input_embeddings().weight.data[1:16] = torch.nan  # 0 stands where padding is
+    assert cache_use(engine.head) == engine.cache_use
+    assert engine.cache_use.preallocates
+
+
+def test_a_model_that_cannot_use_its_cache_says_that_it_is_slow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    TransformersEngine(save_tiny(tmp_path / "llama"))
+    assert not caplog.records
+    TransformersEngine(save_tiny(tmp_path / "mamba", "mamba", **KINDS["mamba"]))
+    assert "mamba answers otherwise with its cache" in caplog.text
 
 
 def test_greedy_generation_equals_the_naive_loop(named: tuple[str, TransformersEngine]) -> None:

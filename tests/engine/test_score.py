@@ -67,12 +67,12 @@ def test_many_completions_of_a_long_prompt_are_split(
     assert [len(batch) for batch in batches] == [2, 2, 2]
 
 
-def test_a_batch_that_is_large_enough_is_not_padded_for_longer_prompts(
+def test_a_batch_ends_where_a_longer_prompt_would_pad_it_much(
     tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = [Prompt(ids=(i, *range(n))) for i, n in enumerate((9, 9, 9, 10, 29, 29))]
-    for enough, sizes in ((40, [4, 2]), (2048, [6])):
-        monkeypatch.setattr(states_module, "ENOUGH_TOKENS", enough)
+    for padding, sizes in ((3, [4, 2]), (2, [3, 1, 2]), (2048, [6])):
+        monkeypatch.setattr(kv, "PADDING", padding)
         batches = list(states_module.batches([(1,)] * 6, (tiny_engine.head, prompts)))
         assert [len(batch) for batch in batches] == sizes
 

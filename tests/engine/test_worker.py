@@ -3,10 +3,11 @@
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
+from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores, View
 from copsd_bench.engine.spec import EngineSpec, load_worker
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.engine.worker import Worker
@@ -114,3 +115,30 @@ def test_scores_asked_of_a_worker_are_the_engines_and_wait_for_no_answer(tiny_en
     assert worker.submit_scores([PROMPTS[0].ids], [(1,)]).result(timeout=30), "the worker goes on"
     worker.close()
     assert worker.submit_scores([PROMPTS[0].ids], [(1,)]).cancelled()
+
+
+def test_scores_are_told_as_soon_as_a_batch_has_them(
+    tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copsd_bench.engine.states.STATE_TOKENS", 8)  # several batches
+    told: list[int] = []
+    passes = [0]
+    states = tiny_engine.head.last_states
+
+    def counted(**forward: Any) -> Any:
+        passes[0] += 1
+        return states(**forward)
+
+    monkeypatch.setattr(tiny_engine.head, "last_states", counted)
+    prompts = [Prompt(ids=tuple(range(1, 4 + i))) for i in range(4)]
+    completions = [(5,), (), (6,), (7,)]
+
+    def tell(i: int, scores: TokenScores) -> None:
+        told.append(passes[0])
+        seen[i] = scores
+
+    seen: dict[int, TokenScores] = {}
+    scores = tiny_engine.score(STUDENT, prompts, completions, on_complete=tell)
+    assert [seen[i] for i in range(4)] == scores
+    assert told[0] == 0, "an empty completion needs no pass"
+    assert told[1] < passes[0], "the first result is told before the last pass"
