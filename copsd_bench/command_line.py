@@ -44,12 +44,9 @@ def run_app(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         _fail(INTERRUPTED, ExitCode.INTERRUPTED)
     except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        _fail(
-            f"Cannot write {error.filename or 'a file'}: {error.strerror}; free the disk or choose --out.",
-            ExitCode.DISK,
-        )
+        what = "Cannot write" if error.errno in UNWRITABLE else "Cannot use"
+        remedy = "free the disk or choose --out" if error.errno in UNWRITABLE else "check the path, or choose --out"
+        _fail(f"{what} {error.filename or 'a file'}: {error.strerror or error}; {remedy}.", ExitCode.DISK)
 
 
 def _fail(sentence: str, code: ExitCode) -> NoReturn:

@@ -89,7 +89,10 @@ def run_config(file: Path | None, overrides: dict[str, Any]) -> RunConfig:
     Raises:
         CopsdError: unreadable YAML, unknown key (with the nearest one), or a value out of range (which, and why).
     """
-    settings = read_mapping(file, "Config", "suite: mini") if file is not None else {}
+    given = read_mapping(file, "Config", "suite: mini") if file is not None else {}
+    settings = {key.replace("-", "_"): value for key, value in given.items()}
+    if isinstance(settings.get("task"), str):
+        settings["task"] = [settings["task"]]
     settings |= {key: value for key, value in overrides.items() if value is not None and value not in ([], {})}
     for key in settings:
         if key not in RunConfig.model_fields:

@@ -34,11 +34,16 @@ class CopsdError(Exception):
         self.code = code
 
 
+MOST = 40
+"""Valid names that a message lists."""
+
+
 def unknown_name(kind: str, name: str, valid: Iterable[str], code: ExitCode = ExitCode.USAGE) -> CopsdError:
     """An error for a name that is not known, with the nearest valid ones."""
     choices = sorted(valid)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(choices[:20])}."
+    more = f" and {len(choices) - MOST} more" if len(choices) > MOST else ""
+    hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(choices[:MOST])}{more}."
     return CopsdError(f"Unknown {kind} {name!r}; {hint}", code)
 
 

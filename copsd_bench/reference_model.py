@@ -71,7 +71,7 @@ def task_arguments(config: RunConfig, name: str) -> dict[str, Any]:
     if info.reference:
         wanted |= {*SAMPLING, "prompts"}
     elif "reference" in info.options:
-        wanted |= {"max_tokens", "temperature"}
+        wanted |= set(SAMPLING)
     given = config.model_dump(mode="json", include=wanted)
     arguments = {option: value for option, value in given.items() if value is not None}
     return {"cached": True, **arguments} if info.reference else arguments

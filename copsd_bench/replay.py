@@ -1,6 +1,8 @@
 """Score answers that exist already: a solver that recalls instead of generating, and the plan of such a run."""
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +20,7 @@ from copsd_bench.judges.tables import format_of, read_rows
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo
 from copsd_bench.run import Plan, identity_of
 from copsd_bench.suites import make_task, task_info, tasks_of
-from copsd_bench.tested_model import check_judge
+from copsd_bench.tested_model import check_judge, judge_digests
 
 StopReason = Literal["stop", "max_tokens", "model_length", "unknown"]
 
@@ -80,7 +82,8 @@ def plan_responses(
         unsafe_local_exec: as in `run`.
 
     Raises:
-        CopsdError: unknown task, malformed file (which line), an id or input that the task does not have, a repeat.
+        CopsdError: unknown task, malformed file (which line), an id or input that the task does not have,
+            an input that several samples have, a repeat.
     """
     tasks_of(None, [task])
     if task_info(task).reference:
@@ -90,8 +93,10 @@ def plan_responses(
     built = make_task(task, judge_argument(judge), unsafe_local_exec)
     if (built.metadata or {})[KEY]["needs"]:
         raise CopsdError(f"Task {task} compares log-likelihoods; recorded texts cannot be scored on it.")
-    ids = {sample_input(sample): str(sample.id) for sample in built.dataset}
-    answers = read_responses(responses, ids, task)
+    asked: dict[str, list[str]] = defaultdict(list)
+    for sample in built.dataset:
+        asked[sample_input(sample)].append(str(sample.id))
+    answers = read_responses(responses, asked, task)
     kept = [sample for sample in built.dataset if str(sample.id) in answers]
     total = len(built.dataset)
     built.dataset = MemoryDataset(kept, name=task)
@@ -101,8 +106,9 @@ def plan_responses(
     digest = hashlib.sha256(responses.read_bytes()).hexdigest()
     model = ModelInfo(name=name, weights_digest=f"responses:{digest}", engine="responses")
     notes = [f"scored from a file with answers to {len(kept)} of {total} items"] if len(kept) < total else []
-    identity = identity_of(config, [built], model, ConstitutionInfo(mode="unknown"))
-    return Plan(config, [built], model, ConstitutionInfo(mode="unknown"), None, identity, notes)
+    judges, constitution = judge_digests(judge), ConstitutionInfo(mode="unknown")
+    identity = identity_of(config, [built], model, constitution, judges=judges)
+    return Plan(config, [built], model, constitution, None, identity, notes, judges=judges)
 
 
 def sample_input(sample: Any) -> str:
@@ -110,12 +116,12 @@ def sample_input(sample: Any) -> str:
     return sample.input if isinstance(sample.input, str) else "\n".join(message.text for message in sample.input)
 
 
-def read_responses(path: Path, ids: dict[str, str], task: str) -> dict[str, Answer]:
+def read_responses(path: Path, asked: Mapping[str, Sequence[str]], task: str) -> dict[str, Answer]:
     """Recorded answers by sample id.
 
     Args:
         path: a jsonl file.
-        ids: sample id by the sample's input.
+        asked: ids of the samples that have an input, by that input.
         task: for messages.
 
     Raises:
@@ -124,12 +130,16 @@ def read_responses(path: Path, ids: dict[str, str], task: str) -> dict[str, Answ
     if format_of(path) != "jsonl":
         raise CopsdError(f"Responses file {path} must be .jsonl.", ExitCode.DATA)
     answers: dict[str, Answer] = {}
-    known = set(ids.values())
+    known = {sample for ids in asked.values() for sample in ids}
     for number, row in read_rows(path, ("response",)):
         where = f"{path} line {number}"
         if not {"id", "input"} & set(row):
             raise CopsdError(f"{where} needs 'id' or 'input', to tell what was answered.", ExitCode.DATA)
-        sample = str(row["id"]) if "id" in row else ids.get(str(row["input"]), "")
+        meant = [str(row["id"])] if "id" in row else asked.get(str(row["input"]), [""])
+        if len(meant) > 1:
+            which = f"{len(meant)} samples of task {task} have this input"
+            raise CopsdError(f"{where}: {which}; say by 'id' which is meant ({', '.join(meant)}).", ExitCode.DATA)
+        [sample] = meant
         if sample not in known:
             what = f"id {row['id']!r}" if "id" in row else "input"
             raise CopsdError(f"{where}: task {task} has no sample with this {what}.", ExitCode.DATA)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from copsd_bench.reference_model import (
     task_arguments,
 )
 from copsd_bench.suites import make_task, tasks_of
-from copsd_bench.tested_model import check_judge, find_model
+from copsd_bench.tested_model import check_judge, find_model, judge_digests
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -45,6 +46,7 @@ class Plan:
         spec: local engine, or None for an Inspect provider (or recorded answers).
         notes: for the record.
         reference: what the tasks of the suite `collapse` measure against.
+        judges: see `judge_digests`.
     """
 
     config: RunConfig
@@ -55,6 +57,7 @@ class Plan:
     identity: str
     notes: list[str] = field(default_factory=list)
     reference: FoundReference | None = None
+    judges: dict[str, str] = field(default_factory=dict)
 
     @property
     def log_dir(self) -> Path:
@@ -93,14 +96,14 @@ def plan(config: RunConfig) -> Plan:
     tasks = [
         make_task(name, judge, config.unsafe_local_exec, **common, **task_arguments(config, name)) for name in names
     ]
-    if config.attack is not None:
-        from copsd_bench.benchmarks.attack import attacked
-
-        tasks = [attacked(task, config.attack) for task in tasks]
     if config.prompts is not None and not measured:
         from copsd_bench.benchmarks.prompts import prompts
 
         tasks.append(prompts(file=str(config.prompts), **common))
+    if config.attack is not None:
+        from copsd_bench.benchmarks.attack import attacked
+
+        tasks = [attacked(task, config.attack) for task in tasks]
     if config.respond != "direct":
         from copsd_bench.benchmarks.reframe import reframed
 
@@ -115,8 +118,9 @@ def plan(config: RunConfig) -> Plan:
         unfit = left_out([task.name for task in tasks], config, spec, model, reference)
         tasks = [task for task in tasks if task.name not in unfit]
         notes += [f"left out: {reason}" for reason in unfit.values()]
-    identity = identity_of(config, tasks, model, constitution, spec, reference.info if reference else None)
-    return Plan(config, tasks, model, constitution, spec, identity, notes, reference)
+    judges = judge_digests(config.judge)
+    identity = identity_of(config, tasks, model, constitution, spec, reference.info if reference else None, judges)
+    return Plan(config, tasks, model, constitution, spec, identity, notes, reference, judges)
 
 
 def execute(planned: Plan, command: list[str]) -> RunRecord:
@@ -154,7 +158,11 @@ def _record(planned: Plan, evaluated: "Evaluated", command: list[str]) -> RunRec
     config = planned.config
     order = {task.name: i for i, task in enumerate(planned.tasks)}
     against = planned.reference.info if planned.reference is not None else None
-    records = [task_record(read_eval_log(header.location), config.seed, against) for header in evaluated.scored]
+    local = planned.spec is not None
+    records = [
+        task_record(read_eval_log(header.location), config.seed, against, local, planned.judges)
+        for header in evaluated.scored
+    ]
     before = {task: seconds_under_way(read_eval_log(log.location)) for task, log in evaluated.answered.items()}
     records = [task.model_copy(update={"seconds": task.seconds + before.get(task.name, 0.0)}) for task in records]
     record = RunRecord(
@@ -226,6 +234,7 @@ def identity_of(
     constitution: ConstitutionInfo,
     spec: EngineSpec | None = None,
     reference: ReferenceInfo | None = None,
+    judges: Mapping[str, str] | None = None,
 ) -> str:
     """Digest of all that decides a run's numbers: names its log folder, and makes its continuation safe."""
     from copsd_bench import __version__
@@ -251,6 +260,8 @@ def identity_of(
             for task in tasks
         ],
     }
+    if judges:
+        parts["judges"] = dict(judges)
     if reference is not None:
         parts["reference"] = reference.model_dump(exclude={"model": {"name", "adapter", "parameters"}})
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

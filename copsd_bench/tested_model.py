@@ -1,5 +1,6 @@
 """The model under test and the grader: an engine of ours, or a model of one of Inspect's providers."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,10 @@ def find_model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
     arguments |= {"device": device, "dtype": config.dtype or default_dtype(device)}
     arguments |= {"adapter": str(config.adapter)} if config.adapter else {}
     spec = EngineSpec.from_model_args(config.model.removeprefix("copsd/"), arguments)
+    if spec.engine == "vllm":
+        from copsd_bench.engine.vllm_launch import require_vllm
+
+        require_vllm()
     resolved = spec.resolve()
     if not resolved.template_digest:
         raise CopsdError(
@@ -119,6 +124,35 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
         raise CopsdError(
             f"None of these tasks is graded by a model; leave --judge {config.judge} out (graded: {graded})."
         )
+
+
+def judge_digests(judge: str | None) -> dict[str, str]:
+    """Content of the judges that are on this machine, by their names: a name may stand for other weights tomorrow.
+
+    Args:
+        judge: as `--judge`.
+
+    Returns:
+        sha256 over weights, tokenizer, template, and the text that a guard was trained on. Judges elsewhere have none.
+
+    Raises:
+        CopsdError: a local judge cannot be had.
+    """
+    if judge is None or judge in JUDGES:
+        return {}
+    from copsd_bench.judges.guards import published_text
+    from copsd_bench.models.digest import file_sha256
+    from copsd_bench.models.resolve import resolve_model
+
+    parts: dict[str, list[str]] = {}
+    for form, model in split_judges(judge):
+        provider, _, name = model.partition("/")
+        own = parts.setdefault(model, [])
+        if provider in ("copsd", "classifier"):
+            own.append(resolve_model(name).identity)
+        if (text := published_text(form)) is not None:
+            own.append(file_sha256(text))
+    return {name: hashlib.sha256("\0".join(own).encode()).hexdigest() for name, own in parts.items() if own}
 
 
 def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any]]:

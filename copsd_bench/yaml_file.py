@@ -23,6 +23,11 @@ def read_mapping(file: Path, kind: str, example: str) -> dict[str, Any]:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CopsdError(f"{kind} file {file} cannot be read: {error.strerror}.") from error
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark, error.problem or error.context or "it cannot be read"
+        where = f" line {mark.line + 1}" if mark is not None else ""
+        hint = " (indent with spaces, not tabs)" if "\\t" in problem else ""
+        raise CopsdError(f"{kind} file {file}{where} is not valid YAML: {problem}{hint}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CopsdError(f"{kind} file {file} is not valid YAML: {str(error).splitlines()[0]}.") from error
     if settings is None:

@@ -140,18 +140,19 @@ def _standardise(
 ) -> torch.Tensor:
     """Values minus the mean of their group, over its standard deviation; all of one shape, 0 outside the mask.
 
-    A group of one has nothing to be compared with: 0.
+    A group of one, or of equal values, has nothing to tell apart: 0. Sums are in float64, as a mean that is off by one
+    bit, over a deviation that is no more, would push all of a group the same way.
     """
     group = groups.unique(return_inverse=True)[1]
     size = int(group.max()) + 1 if group.numel() else 0
-    kept = torch.where(mask, _float(values), 0.0)
+    kept = torch.where(mask, values.double(), 0.0)
     count = _sums(mask.to(kept.dtype), group, size)
     mean = _sums(kept, group, size) / count.clamp(min=1)
     centred = torch.where(mask, kept - mean[group], 0.0)
-    if not normalise:
-        return centred
-    std = (_sums(centred.square(), group, size) / (count - 1).clamp(min=1)).sqrt()
-    return centred / (std + epsilon)[group]
+    if normalise:
+        std = (_sums(centred.square(), group, size) / (count - 1).clamp(min=1)).sqrt()
+        centred = centred / (std + epsilon)[group]
+    return centred.to(_float(values).dtype)
 
 
 def _sums(values: torch.Tensor, group: torch.Tensor, size: int) -> torch.Tensor:

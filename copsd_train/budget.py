@@ -22,8 +22,8 @@ SHORT = 0.9
 """The least share of a budget's tokens that counts as matched, as a step holds whole prompts."""
 LEGEND = (
     "Updates: optimiser steps. Answers: rolled out by the student, each of the longest length at most; sft learns from "
-    "its corpus instead, as many answers an update as the tokens hold. What stands before the student's stage is the "
-    "method's own cost and is not matched."
+    "its corpus instead, as many answers an update as the tokens hold. Prompts: all, or for a one-sided recipe those "
+    "that are to be refused. What stands before the student's stage is the method's own cost and is not matched."
 )
 
 
@@ -87,19 +87,19 @@ def at_budget(recipe: Recipe, budget: Budget, prompts: int) -> Recipe:
     return validated(merged(recipe.model_dump(mode="json"), {stage: sizes}), recipe.name)
 
 
-def budget_grid(recipes: Sequence[Recipe], prompts: int) -> Grid:
-    """What each arm of a comparison will use."""
+def budget_grid(recipes: Sequence[Recipe], prompts: Sequence[int]) -> Grid:
+    """What each arm of a comparison will use, given the number of prompts that each trains on."""
     grid = Grid(
-        f"Budget of each arm on the same {prompts} prompts (updates and tokens of the student's stage are matched)",
-        ["Arm", "Before it", "Student's stage", "Updates", "Answers", "Longest", "Tokens at most"],
+        "Budget of each arm on the same prompts (updates and tokens of the student's stage are matched)",
+        ["Arm", "Before it", "Student's stage", "Prompts", "Updates", "Answers", "Longest", "Tokens at most"],
         texts=3,
     )
-    for recipe in recipes:
-        stage, budget = student_stage(recipe), own_budget(recipe, prompts)
-        before = [_described(recipe, name, prompts) for name in recipe.stages[: recipe.stages.index(stage)]]
+    for recipe, count in zip(recipes, prompts, strict=True):
+        stage, budget = student_stage(recipe), own_budget(recipe, count)
+        before = [_described(recipe, name, count) for name in recipe.stages[: recipe.stages.index(stage)]]
         longest = RULES[stage].longest(recipe)
         answers = (MISSING, MISSING) if longest is None else (f"{budget.tokens // longest:,}", f"{longest:,}")
-        numbers = (f"{budget.updates:,}", *answers, f"{budget.tokens:,}")
+        numbers = (f"{count:,}", f"{budget.updates:,}", *answers, f"{budget.tokens:,}")
         grid.add(recipe.name, ", ".join(before) or MISSING, stage, *numbers)
     return grid
 

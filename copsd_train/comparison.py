@@ -9,7 +9,7 @@ leaderboard.md     budget, results against the base, panel
 
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from copsd_bench.records.store import read_record, write_record
 from copsd_bench.suites import task_info, tasks_of
 from copsd_bench.yaml_file import read_mapping
 from copsd_train.budget import Budget, at_budget, own_budget, student_stage
-from copsd_train.corpora.prompts import CorpusConfig, load_rows
+from copsd_train.corpora.prompts import CorpusConfig, draw_rows, load_rows
 from copsd_train.corpora.schema import Kind, PromptRow, read_prompts, write_rows
-from copsd_train.load_recipe import DEMO, load_recipe, merged, validated
+from copsd_train.load_recipe import DEMO, load_recipe, merged, parsed, validated
 from copsd_train.recipe import Recipe
 from copsd_train.run import Run
 from copsd_train.run_folder import read_lines
@@ -42,12 +42,14 @@ class Arm:
     Attributes:
         recipe: at the common budget.
         run: its folder.
+        prompts: how many it trains on.
         error: why it failed, in one sentence, or None.
         record: of its evaluation, once there is one.
     """
 
     recipe: Recipe
     run: Run
+    prompts: int
     error: str | None = None
     record: RunRecord | None = None
 
@@ -62,8 +64,16 @@ def load_recipes(names: Sequence[str], changes: Sequence[str], demo: bool) -> li
     """The recipes of all arms; a change goes to those that have its stage.
 
     Raises:
-        CopsdError: an unknown recipe or key, the same name twice, or a change that goes to no recipe.
+        CopsdError: an unknown recipe or key, the same name twice, a change that goes to no recipe, or one of the
+            prompts, which the arms share.
     """
+    for change in changes:
+        given = parsed(change)
+        corpus = given.get("corpus")
+        if {"prompts", "rows"} & given.keys() or (isinstance(corpus, Mapping) and "rows" in corpus):
+            raise CopsdError(
+                f"--set {change} is not for run-all, whose arms share their prompts; give --prompts FILE and --rows N."
+            )
     recipes: list[Recipe] = []
     unused = list(changes)
     for name in names:
@@ -80,7 +90,9 @@ def load_recipes(names: Sequence[str], changes: Sequence[str], demo: bool) -> li
     return recipes
 
 
-def common_prompts(files: Sequence[Path], rows: int | None, demo: bool, seed: int) -> list[PromptRow]:
+def common_prompts(
+    files: Sequence[Path], rows: int | None, demo: bool, seed: int, allow_overlap: bool = False
+) -> list[PromptRow]:
     """What every arm trains on: at most so many prompts of each kind, drawn evenly over categories.
 
     Raises:
@@ -91,23 +103,32 @@ def common_prompts(files: Sequence[Path], rows: int | None, demo: bool, seed: in
         counts = {"safety": rows, "over_refusal": rows, "general": rows}
     elif demo:
         counts = read_mapping(DEMO, "Recipe", "extends: copsd")["comparison"]["rows"]
-    return load_rows(CorpusConfig(prompts=list(files), rows=counts, seed=seed))
+    return load_rows(CorpusConfig(prompts=list(files), rows=counts, seed=seed, allow_overlap=allow_overlap))
 
 
-def matched(recipes: Sequence[Recipe], budget: Budget, prompts: int) -> list[Recipe]:
-    """All recipes at one budget.
+def prompts_of(recipe: Recipe, prompts: Sequence[PromptRow]) -> int:
+    """How many of the common prompts an arm trains on: all, or if it is one-sided those to refuse.
+
+    Raises:
+        CopsdError: there is none to refuse.
+    """
+    return len(draw_rows(prompts, recipe.prompt_config.model_copy(update={"rows": {}})))
+
+
+def matched(recipes: Sequence[Recipe], budget: Budget, prompts: Sequence[int]) -> list[Recipe]:
+    """All recipes at one budget, given the number of prompts that each trains on.
 
     Raises:
         CopsdError: one of them cannot meet it.
     """
-    return [at_budget(recipe, budget, prompts) for recipe in recipes]
+    return [at_budget(recipe, budget, count) for recipe, count in zip(recipes, prompts, strict=True)]
 
 
-def first_budget(recipes: Sequence[Recipe], updates: int | None, tokens: int | None, prompts: int) -> Budget:
-    """The budget as given; what is not given is what the first recipe spends by itself."""
+def first_budget(recipes: Sequence[Recipe], updates: int | None, tokens: int | None, prompts: Sequence[int]) -> Budget:
+    """The budget as given; what is not given is what the first recipe spends by itself, on its number of prompts."""
     if updates is not None and tokens is not None:
         return Budget(updates, tokens)
-    own = own_budget(recipes[0], prompts)
+    own = own_budget(recipes[0], prompts[0])
     return Budget(updates or own.updates, tokens or own.tokens)
 
 
@@ -123,13 +144,18 @@ def begin(
     if file.is_file() and read_prompts(file) != list(prompts):
         raise CopsdError(f"{out} holds a comparison on other prompts; choose another --out.")
     write_rows(file, prompts)
-    # The prompts are the packaged ones or were held against the benchmarks when they were read.
-    same = {"prompts": [str(file)], "allow_overlap": True}
     arms = []
     for recipe in recipes:
-        own_draw = {"corpus": {"rows": None}} if recipe.corpus is not None else {}
-        resolved = validated(merged(recipe.model_dump(mode="json"), {**same, **own_draw}), recipe.name)
-        arms.append(Arm(resolved, Run.start(out / "arms" / recipe.name, resolved, base, command)))
+        # These prompts are the packaged ones or were held against the benchmarks when they were read; those that a
+        # steering stage reads besides were not.
+        same: dict[str, Any] = {"prompts": [str(file)], "rows": None, "allow_overlap": True}
+        if recipe.corpus is not None:
+            same["corpus"] = {"rows": None}
+        if recipe.steering is not None and recipe.steering.allow_overlap is None:
+            same["steering"] = {"allow_overlap": recipe.allow_overlap}
+        resolved = validated(merged(recipe.model_dump(mode="json"), same), recipe.name)
+        run = Run.start(out / "arms" / recipe.name, resolved, base, command)
+        arms.append(Arm(resolved, run, prompts_of(resolved, prompts)))
     return arms
 
 

@@ -44,18 +44,17 @@ class Column:
     cells: list[str]
 
 
-def results_parts(base: RunRecord, arms: Sequence[Arm], prompts: int, narrow: bool) -> list[Grid | str]:
+def results_parts(base: RunRecord, arms: Sequence[Arm], narrow: bool) -> list[Grid | str]:
     """The table (narrow: in pieces that fit a terminal), what failed, and a legend.
 
     Args:
         base: its record.
         arms: with a record, or an error.
-        prompts: that arms were trained on.
         narrow: at most two tasks in a piece, the panel in one of its own.
     """
     comparisons = [compare(base, arm.record) if arm.record is not None else None for arm in arms]
     tasks = _task_columns(base, arms, comparisons)
-    blocks = [_spent(arms, prompts), *tasks, _panel_columns(base, arms, comparisons)]
+    blocks = [_spent(arms), *tasks, _panel_columns(base, arms, comparisons)]
     title = f"{base.model.name}: each arm against the base"
     if not narrow:
         pieces = [[column for block in blocks for column in block]]
@@ -80,8 +79,8 @@ def _grid(title: str, names: Sequence[str], columns: Sequence[Column]) -> Grid:
     return grid
 
 
-def _spent(arms: Sequence[Arm], prompts: int) -> list[Column]:
-    updates = [f"{own_budget(arm.recipe, prompts).updates:,}" if arm.error is None else "failed" for arm in arms]
+def _spent(arms: Sequence[Arm]) -> list[Column]:
+    updates = [f"{own_budget(arm.recipe, arm.prompts).updates:,}" if arm.error is None else "failed" for arm in arms]
     tokens = [f"{arm.used_tokens():,}" for arm in arms]
     return [Column("Updates", [MISSING, *updates]), Column("Tokens", [MISSING, *tokens])]
 

@@ -11,7 +11,6 @@ import torch
 from copsd_bench.engine.states import completion_states
 from copsd_bench.engine.views import using
 from copsd_bench.errors import CopsdError
-from copsd_bench.judges.protocol import Judge
 from copsd_train import losses, token_sets
 from copsd_train.corpora.answers import stream
 from copsd_train.distill_recipe import DIVERGENCES, Distill, Signal
@@ -21,10 +20,12 @@ from copsd_train.rollouts import (
     Batch,
     Generate,
     Metrics,
+    OutcomeJudge,
     assess,
     describe,
     joined,
     judge_outcomes,
+    judged,
     moved,
     padded,
     roll_out,
@@ -83,6 +84,8 @@ def token_losses(
         if (gate := signal.entropy_gate) is not None:
             forward = losses.chunked_divergence(states, head, teacher.states, teacher.head, beta=0.0)
             open_ = losses.entropy_gate(batch.teacher_entropy, gate.threshold)
+            if config.outcome is not None and config.outcome.sources:  # their rows have no teacher
+                open_ = open_ * ~judged(batch, config.outcome).to(open_.device).unsqueeze(1)
             loss = loss + gate.weight * open_ * forward
             seen["gate_open"] = open_.float()
     if config.kl_coef:
@@ -166,7 +169,7 @@ def step(
     config: Distill,
     seed: int,
     check: bool = False,
-    judge: Judge | None = None,
+    judge: OutcomeJudge | None = None,
 ) -> tuple[Metrics, Batch]:
     """One step: roll out, score, assess, update.
 
@@ -221,7 +224,7 @@ def loop(
     config: Distill,
     seed: int,
     start: int,
-    judge: Judge | None = None,
+    judge: OutcomeJudge | None = None,
 ) -> Iterator[tuple[int, Metrics, Batch]]:
     """Step after step from `start` (0 is the beginning), each with its metrics and rollouts.
 

@@ -89,8 +89,10 @@ class Teacher(Section):
             raise ValueError("context: instruction needs one text in instructions for each of kinds, and for no other")
         if self.context != "instruction" and self.instructions:
             raise ValueError("instructions belong to context: instruction")
-        if self.context == "none" and (self.masked or self.placement):
-            raise ValueError("masked and placement belong to a context, but context is none")
+        if self.context == "none" and self.masked:
+            raise ValueError("masked belongs to a context, but context is none")
+        if self.context != "constitution" and self.placement is not None:
+            raise ValueError(f"placement belongs to context: constitution, but context is {self.context}")
         return self
 
 
@@ -172,7 +174,7 @@ class Advantage(Section):
         gamma, min_rows: of `return_to_go`.
         lam: of `hybrid`.
         epsilon: of `self_distilled`.
-        normalise: divide by the standard deviation; None leaves the kind's own rule.
+        normalise: divide by the standard deviation.
     """
 
     kind: Literal["token_group", "return_to_go", "outcome", "hybrid", "self_distilled", "none"]

@@ -1,15 +1,16 @@
 """What a run will need in memory and time on one device, before it starts: from recipe, config and prompts alone.
 
-Every number is an upper bound in one respect: all answers are taken to reach `rollout.max_tokens`, unless a mean length
-is given, which then decides times (memory must hold the longest). The formulas of a forward pass are those of
-`copsd_bench.models.estimate`; training adds, for each trained parameter, 4 bytes each for its float32 copy, its
-gradient and two moments of AdamW.
+Every number is an upper bound in two respects: all answers are taken to reach `rollout.max_tokens`, unless a mean
+length is given, which then decides times (memory must hold the longest); and every prompt is taken to give a pair to
+learn from. The formulas of a forward pass are those of `copsd_bench.models.estimate`; training adds, for each trained
+parameter, 4 bytes each for its float32 copy, its gradient and two moments of AdamW.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 
 from copsd_bench.constitution import load_constitution
 from copsd_bench.engine.states import CACHE_TOKENS
@@ -25,7 +26,9 @@ from copsd_bench.models.estimate import (
     working_bytes,
 )
 from copsd_train.corpora.cross_sft import CrossSftConfig
-from copsd_train.corpora.schema import PromptRow, read_prompts, seed_prompts
+from copsd_train.corpora.prompts import load_rows
+from copsd_train.corpora.schema import PromptRow, read_pairs
+from copsd_train.distill_recipe import Rollout
 from copsd_train.recipe import Recipe
 
 CHARACTERS = 4
@@ -43,8 +46,8 @@ class Plan:
     """What a recipe will do.
 
     Attributes:
-        prompts: number of prompts by kind of the corpus; empty where its files are not there yet.
-        steps: of distillation.
+        prompts: number of prompts by kind that are trained on; empty where their files are not there yet.
+        steps: of distillation or preference learning.
         prompt, told: tokens of a student's and of a teacher's prompt, image tokens included.
         image: of these, tokens of an image.
         answer: mean tokens of an answer; `longest` the most.
@@ -91,8 +94,10 @@ def estimate(recipe: Recipe, model: Architecture, device: Hardware, answer: int 
         answer: mean tokens of an answer, for times; None takes the longest.
 
     Raises:
-        CopsdError: the number of steps is unknown, as neither the recipe nor a prompt file says.
+        CopsdError: the number of steps is unknown, as neither the recipe nor a prompt file says; or the prompts cannot
+            be trained on.
     """
+    recipe = recipe.as_run
     plan = plan_of(recipe, model, answer)
     width = WIDTH[recipe.dtype or "bfloat16"]
     trained = trained_parameters(recipe, model)
@@ -112,41 +117,78 @@ def trained_parameters(recipe: Recipe, model: Architecture) -> int:
 
 def plan_of(recipe: Recipe, model: Architecture, answer: int | None) -> Plan:
     """Sizes of the work; see `estimate`."""
+    recipe = recipe.as_run
     rows = _rows(recipe)
     kinds = Counter(row.kind for row in rows)
-    for kind, most in recipe.prompt_config.rows.items():
-        kinds[kind] = min(kinds[kind], most)
-    distill = recipe.distill
-    steps = 0
-    if distill is not None:
-        if distill.steps is None and not rows:
-            raise CopsdError(
-                f"The number of steps is not known: the prompts {', '.join(recipe.prompts)} are not there, and the "
-                "recipe sets no distill.steps; give one of them."
-            )
-        steps = distill.steps or distill.epochs * (sum(kinds.values()) // distill.prompts_per_step)
-    longest = distill.rollout.max_tokens if distill is not None else recipe.sft.max_tokens if recipe.sft else 0
+    longest = _longest(recipe)
     text = sum(len(row.prompt) for row in rows) // len(rows) // CHARACTERS if rows else UNKNOWN_PROMPT
     with_images = any(row.image for row in rows) if rows else model.vision_parameters > 0
     image = model.image_tokens(recipe.vision.pixels[1] if recipe.vision.pixels else UNKNOWN_PIXELS) * with_images
     rules = len(load_constitution("default").body()) // CHARACTERS
-    return Plan({str(k): v for k, v in kinds.items() if v}, steps, text + image, text + image + rules, image,
-                min(answer or longest, longest), longest)  # fmt: skip
+    return Plan({str(k): v for k, v in kinds.items()}, _steps(recipe, len(rows)), text + image, text + image + rules,
+                image, min(answer or longest, longest), longest)  # fmt: skip
 
 
 def _rows(recipe: Recipe) -> list[PromptRow]:
-    """The prompts, as far as they are there."""
-    files = recipe.prompt_config.prompts
-    if not files:
-        return seed_prompts()
-    return [row for file in files for row in read_prompts(file)] if all(file.is_file() for file in files) else []
+    """The prompts, as far as they are there; against the benchmarks they are held when they are trained on."""
+    config = recipe.prompt_config.model_copy(update={"allow_overlap": True})
+    return load_rows(config) if all(file.is_file() for file in config.prompts) else []
+
+
+def _steps(recipe: Recipe, prompts: int) -> int:
+    """Of distillation or preference learning, given the number of prompts; 0 is an unknown one."""
+    from copsd_train import distill, preference
+
+    stage, what, rows = recipe.distill or recipe.preference, recipe.stages[-1], prompts
+    if stage is None:
+        return 0
+    if recipe.preference is not None and recipe.preference.pairs not in ("ai", "corpus"):
+        rows = len(read_pairs(Path(recipe.preference.pairs)))
+    if rows and recipe.preference is not None:
+        return preference.total_steps(recipe.preference, rows, online=recipe.rl_algorithm == "online-dpo")
+    if rows and recipe.distill is not None:
+        return distill.total_steps(recipe.distill, rows)
+    if stage.steps is None:
+        raise CopsdError(
+            f"The number of steps is not known: the prompts {', '.join(recipe.prompts)} are not there, and the "
+            f"recipe sets no {what}.steps; give one of them."
+        )
+    return stage.steps
+
+
+def _longest(recipe: Recipe) -> int:
+    """Tokens of the longest answer that is learned from."""
+    if (asked := _rollout(recipe)) is not None:
+        return asked.max_tokens
+    if recipe.preference is not None:
+        return int(getattr(recipe.corpus, "max_tokens", recipe.preference.max_tokens))
+    return recipe.sft.max_tokens if recipe.sft else 0
+
+
+def _rollout(recipe: Recipe) -> Rollout | None:
+    """How the student answers, if it does."""
+    if recipe.distill is not None:
+        return recipe.distill.rollout
+    return recipe.preference.rollout if recipe.preference is not None and recipe.preference.pairs == "ai" else None
+
+
+def _asked(recipe: Recipe, plan: Plan) -> tuple[int, int]:
+    """Prompts that the student answers at once, and in all."""
+    if recipe.distill is not None:
+        return recipe.distill.prompts_per_step, plan.steps * recipe.distill.prompts_per_step
+    if recipe.preference is not None and recipe.rl_algorithm == "online-dpo":
+        return recipe.preference.batch_size, plan.steps * recipe.preference.batch_size
+    prompts = sum(plan.prompts.values())
+    return prompts or DEFAULT_BATCH["cuda"], prompts
 
 
 def _standing(recipe: Recipe, model: Architecture, trained: int, width: int) -> dict[str, int]:
     """What is in memory from beginning to end of the largest stage."""
     teacher = recipe.distill.teacher.adapter if recipe.distill is not None else "none"
-    copies = (2 + (teacher == "ema")) if recipe.tuning == "full" else 1
-    adapters = (1 + (teacher != "none")) * trained * width if recipe.tuning == "lora" else 0
+    # A student that sft has trained has a fixed copy beside it, to stay close to.
+    reference = recipe.stages[-1] != "sft" and recipe.sft is not None and recipe.sft.adapter == "student"
+    copies = (2 + (teacher == "ema") + reference) if recipe.tuning == "full" else 1
+    adapters = (1 + (teacher != "none") + reference) * trained * width if recipe.tuning == "lora" else 0
     average = 4 * trained if teacher == "ema" else 0
     return {
         "weights": copies * model.weight_bytes(width),
@@ -161,12 +203,13 @@ def _phases(recipe: Recipe, model: Architecture, plan: Plan, width: int) -> dict
         f"{update.stage} update": _update_bytes(recipe, model, update.rows * update.length, width)
         for update in _updates(recipe, plan)
     }
+    rollout = _rollout(recipe)
+    if rollout is not None and rollout.engine == "transformers":
+        rows = min(DEFAULT_BATCH["cuda"], _asked(recipe, plan)[0] * rollout.per_prompt)
+        cache = model.kv_bytes(rows * (plan.prompt + plan.longest), width)
+        phases["rollout"] = cache + working_bytes(model, rows, width)
     if recipe.distill is not None:
         rollouts = recipe.distill.prompts_per_step * recipe.distill.rollout.per_prompt
-        if recipe.distill.rollout.engine == "transformers":
-            rows = min(DEFAULT_BATCH["cuda"], rollouts)
-            cache = model.kv_bytes(rows * (plan.prompt + plan.longest), width)
-            phases["rollout"] = cache + working_bytes(model, rows, width)
         cached = min(CACHE_TOKENS, rollouts * (plan.told + plan.longest))
         phases["scoring"] = model.kv_bytes(cached, width) + working_bytes(model, 512, width, 8192)
     return phases
@@ -174,7 +217,7 @@ def _phases(recipe: Recipe, model: Architecture, plan: Plan, width: int) -> dict
 
 @dataclass(frozen=True)
 class _Update:
-    """Rows of a forward pass of a stage that trains, tokens of the longest, and rows of a whole update."""
+    """Rows (or pairs) of a forward pass of a stage that trains, tokens of the longest, and rows of a whole update."""
 
     stage: str
     rows: int
@@ -185,6 +228,8 @@ class _Update:
 def _updates(recipe: Recipe, plan: Plan) -> Iterator[_Update]:
     if (sft := recipe.sft) is not None:
         yield _Update("sft", sft.micro_batch_size, sft.max_tokens, sft.batch_size)
+    if (pairs := recipe.preference) is not None:
+        yield _Update("preference", pairs.micro_batch_size, 2 * pairs.max_tokens, pairs.batch_size)
     if (distill := recipe.distill) is not None:
         answers = distill.prompts_per_step * distill.rollout.per_prompt // distill.minibatches
         yield _Update("distill", distill.micro_batch_size, plan.prompt + plan.longest, answers)
@@ -234,17 +279,24 @@ def _stages(
     if recipe.sft is not None and recipe.sft.data == "corpus" and prompts:
         tokens["sft"] = recipe.sft.epochs * prompts * min(recipe.sft.max_tokens, plan.told + plan.answer)
         seconds["sft"] = passes * forward_seconds(model, device, tokens["sft"])
+    rollout, (at_once, read) = _rollout(recipe), _asked(recipe, plan)
+    if rollout is not None and read:
+        stage, together = recipe.stages[-1], at_once * rollout.per_prompt
+        rows = ceil(together / ceil(together / batch))
+        answers = tokens[stage] = read * rollout.per_prompt * plan.answer
+        seconds[f"{stage}: rollout"] = forward_seconds(model, device, read * plan.prompt)
+        seconds[f"{stage}: rollout"] += decode_seconds(model, device, answers, rows, context, width)
+    if recipe.preference is not None:
+        pairs = plan.steps * recipe.preference.batch_size
+        learned = 2 * pairs * min(plan.prompt + plan.answer, recipe.preference.max_tokens)
+        seconds["preference: scoring"] = forward_seconds(model, device, learned)  # by the reference
+        seconds["preference: update"] = passes * forward_seconds(model, device, learned)
     if recipe.distill is not None:
         config = recipe.distill
         per_step = config.prompts_per_step * config.rollout.per_prompt
-        rows = ceil(per_step / ceil(per_step / batch))
         answers = plan.steps * per_step * plan.answer
-        read = plan.steps * config.prompts_per_step
         views = [plan.prompt, *([plan.told] if config.signal.kind != "none" else ())]
         views += [plan.prompt] if config.kl_coef else []
-        tokens["distill"] = answers
-        seconds["distill: rollout"] = forward_seconds(model, device, read * plan.prompt)
-        seconds["distill: rollout"] += decode_seconds(model, device, answers, rows, context, width)
         seconds["distill: scoring"] = sum(forward_seconds(model, device, answers + read * each) for each in views)
         learned = plan.steps * per_step * (plan.prompt + plan.answer)
         seconds["distill: update"] = passes * forward_seconds(model, device, learned)

@@ -12,6 +12,7 @@ from copsd_train.recipe import Recipe
 
 def show(found: Estimate, recipe: Recipe, model: Architecture, device: Hardware, device_name: str) -> None:
     """Print an estimate."""
+    recipe = recipe.as_run
     plan, console = found.plan, Console(width=110)
     vision = f", of them {model.vision_parameters / 1e6:,.0f} M in the vision tower" if model.vision_parameters else ""
     counted = ", ".join(f"{count} {kind}" for kind, count in plan.prompts.items()) or "none there yet"
@@ -24,7 +25,8 @@ def show(found: Estimate, recipe: Recipe, model: Architecture, device: Hardware,
         f"prompt {plan.prompt} (image {plan.image}), teacher's prompt {plan.told}, answer {plan.answer} (at most "
         f"{plan.longest})",
     )
-    facts.add_row("distillation", f"{plan.steps} steps")
+    if plan.steps:
+        facts.add_row("preference" if recipe.distill is None else "distillation", f"{plan.steps} steps")
     console.print(facts)
     table = Table("Memory", "GB", box=None)
     for name, size in found.standing.items():
@@ -33,7 +35,8 @@ def show(found: Estimate, recipe: Recipe, model: Architecture, device: Hardware,
         table.add_row(f"+ {name}", f"{size / 1e9:,.2f}")
     room = "fits" if found.peak <= device.memory else "DOES NOT FIT"
     table.add_row("peak", f"{found.peak / 1e9:,.2f} of {device.memory / 1e9:.0f}: {room}")
-    if recipe.distill is not None and recipe.distill.rollout.engine == "vllm":
+    rollouts = [stage.rollout for stage in (recipe.preference, recipe.distill) if stage is not None]
+    if any(rollout is not None and rollout.engine == "vllm" for rollout in rollouts):
         table.add_row("vLLM", "reserves its own share beside this (gpu_memory_utilization)")
     console.print(table)
     for line in _advice(found, recipe, device):
@@ -45,7 +48,10 @@ def show(found: Estimate, recipe: Recipe, model: Architecture, device: Hardware,
     times.add_row("together", f"{sum(found.seconds.values()) / 3600:,.2f}", "")
     console.print(times)
     timed = {name.partition(":")[0] for name in found.seconds}
-    if left := [stage for stage in recipe.stages if stage not in timed]:
+    left = [stage for stage in recipe.stages if stage not in timed]
+    if _uses_feedback(recipe):
+        left.append("feedback")
+    if left:
         console.print(f"Not among the times, as their sizes are not known: {', '.join(left)}.")
     console.print(
         f"Times assume {COMPUTE_SHARE:.0%} of {device.flops / 1e12:,.0f} TFLOP/s and {BANDWIDTH_SHARE:.0%} of "
@@ -53,9 +59,16 @@ def show(found: Estimate, recipe: Recipe, model: Architecture, device: Hardware,
     )
 
 
+def _uses_feedback(recipe: Recipe) -> bool:
+    """Whether a model compares answers while the recipe runs."""
+    outcome = recipe.distill.outcome if recipe.distill is not None else None
+    compared = recipe.preference is not None and recipe.preference.pairs == "ai"
+    return compared or (outcome is not None and outcome.feedback is not None)
+
+
 def _advice(found: Estimate, recipe: Recipe, device: Hardware) -> Iterator[str]:
-    """The rows a forward pass that fit, and what no number of them makes room for."""
-    stages = {"sft": recipe.sft, "distill": recipe.distill}
+    """The rows a forward pass that fit (of pairs: the pairs), and what no number of them makes room for."""
+    stages = {"sft": recipe.sft, "preference": recipe.preference, "distill": recipe.distill}
     sizes = [
         f"{name}.micro_batch_size {stage.micro_batch_size}, at most {found.rows[name]} fit"
         for name, stage in stages.items()
@@ -65,4 +78,5 @@ def _advice(found: Estimate, recipe: Recipe, device: Hardware) -> Iterator[str]:
         yield f"Rows a forward pass: {'; '.join(sizes)}. Gradients accumulate: the update is the same at any."
     room = device.memory - sum(found.standing.values())
     if over := [name for name in ("rollout", "scoring") if found.phases.get(name, 0) > room]:
-        yield f"No micro_batch_size makes room for {' and '.join(over)}: lower distill.rollout.max_tokens."
+        stage = recipe.stages[-1]
+        yield f"No micro_batch_size makes room for {' and '.join(over)}: lower {stage}.rollout.max_tokens."

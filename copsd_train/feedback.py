@@ -6,13 +6,13 @@ averaged: exchanging the answers turns a label p into 1 - p, whatever the model 
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from copsd_bench.engine.protocol import Sampling
 from copsd_bench.judges.protocol import Unscored, Verdict
 from copsd_train.corpora.answers import EngineAnswerer, Question, named_answerer, stream
-from copsd_train.corpora.schema import Kind
+from copsd_train.corpora.schema import Kind, PromptRow
 from copsd_train.distill_recipe import Feedback
 from copsd_train.options import LEAD, Logprobs, option_logprobs
 from copsd_train.principles import Principle, load_principles
@@ -123,43 +123,34 @@ class Comparer:
 
 
 class PrincipleJudge:
-    """Scores each of several answers to a prompt by how the model prefers it to others of them; a `Judge`.
+    """Scores each of several answers to a prompt by how the model prefers it to others of them.
 
     The score is the mean probability of being the better one against the next `opponents` answers around the group.
 
     Args:
         comparer: compares.
-        kinds: of each prompt, by its text.
         opponents: comparisons of each answer in either direction; as many as there are others at most.
     """
 
-    labels = ("preferred", "not_preferred")
-
-    def __init__(self, comparer: Comparer, kinds: Mapping[str, Kind], opponents: int) -> None:
+    def __init__(self, comparer: Comparer, opponents: int) -> None:
         self.comparer = comparer
-        self.kinds = kinds
         self.opponents = opponents
 
-    @property
-    def id(self) -> str:
-        """The model that compares, and the principles."""
-        return f"principles:{self.comparer.principles.name}:{self.comparer.name}"
-
-    def batch(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict | Unscored]:
-        """See `Judge`; answers to the same prompt are compared with each other."""
+    def __call__(self, rows: Sequence[PromptRow], answers: Sequence[str]) -> list[Verdict | Unscored]:
+        """A verdict on each answer; those to the same prompt are compared with each other."""
         groups: defaultdict[str, list[int]] = defaultdict(list)
-        for i, prompt in enumerate(prompts):
-            groups[prompt].append(i)
+        for i, row in enumerate(rows):
+            groups[row.id].append(i)
         pairs = sorted({pair for members in groups.values() for pair in ring(members, self.opponents)})
-        asked = [prompts[i] for i, _ in pairs]
+        asked = [rows[i] for i, _ in pairs]
         first, second = ([answers[pair[side]] for pair in pairs] for side in (0, 1))
-        compared = self.comparer.compare([self.kinds[prompt] for prompt in asked], asked, first, second)
+        compared = self.comparer.compare([row.kind for row in asked], [row.prompt for row in asked], first, second)
         points: defaultdict[int, list[float]] = defaultdict(list)
         for (i, j), comparison in zip(pairs, compared, strict=True):
             if comparison is not None:
                 points[i].append(comparison.label)
                 points[j].append(1 - comparison.label)
-        return [_verdict(points[i]) for i in range(len(prompts))]
+        return [_verdict(points[i]) for i in range(len(rows))]
 
 
 def ring(members: Sequence[int], opponents: int) -> set[tuple[int, int]]:

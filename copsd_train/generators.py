@@ -43,6 +43,7 @@ def recorded(file: Path) -> Generate:
     answers = {
         row["seed"]: Completion(tuple(row["ids"]), row["answer"], tuple(row["logprobs"]), (), row["stop_reason"])
         for row in read_lines(file)
+        if row["stage"] == "distill"
     }
 
     def generate(prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:

@@ -40,9 +40,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), demo: bool = False) ->
         corpus, corpora = raw.get("corpus"), small.pop("corpora")
         small["corpus"] = corpora.get(corpus.get("kind"), {}) if isinstance(corpus, Mapping) else {}
         raw = merged(raw, _fitting(raw, small))
-    for override in overrides:
-        raw = merged(raw, _parsed(override))
-    return validated(raw, name)
+    return validated(merged(raw, _together(overrides)), name)
 
 
 def validated(raw: Mapping[str, Any], name: str) -> Recipe:
@@ -113,7 +111,31 @@ def _raw(name: str, children: Sequence[Path] = ()) -> dict[str, Any]:
     return merged({} if parent is None else _raw(str(parent), (*children, path)), raw)
 
 
-def _parsed(override: str) -> dict[str, Any]:
+def _together(overrides: Sequence[str]) -> dict[str, Any]:
+    """All overrides as one, so that their order does not matter; of two values of one key the last counts."""
+    result: dict[str, Any] = {}
+    for override in overrides:
+        _lay(parsed(override), result, "")
+    return result
+
+
+def _lay(given: Mapping[str, Any], result: dict[str, Any], path: str) -> None:
+    for key, value in given.items():
+        inner = [isinstance(each, Mapping) for each in (value, result.get(key, value))]
+        if all(inner):
+            _lay(value, result.setdefault(key, {}), f"{path}{key}.")
+        elif any(inner):
+            raise CopsdError(f"--set gives both {path}{key} and keys inside it; give one of them.")
+        else:
+            result[key] = value
+
+
+def parsed(override: str) -> dict[str, Any]:
+    """`a.b=value` as nested data, the value read as YAML.
+
+    Raises:
+        CopsdError: it has another form, or its value is not valid YAML.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise CopsdError(f"--set takes KEY=VALUE, e.g. distill.steps=4, not {override!r}.")

@@ -1,6 +1,6 @@
 """A judging model as the judge of outcomes: a guard or a rubric, asked in one of the formats of `copsd_bench`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from copsd_bench.collapse.text import empty
 from copsd_bench.errors import CopsdError
@@ -28,39 +28,27 @@ def format_and_model(judge: str) -> tuple[JudgeFormat, str]:
 
 
 class ModelOutcome:
-    """Scores each answer by a judging model; a `Judge`.
+    """Scores each answer by a judging model.
 
     A verdict's `score` is turned so that 1 is good: the chance of harm that a guard gives becomes 1 minus it.
 
     Args:
         judge: `FORMAT:MODEL`, as for `copsd-bench run --judge`.
-        rows: of the prompts, by their text: the judge is told the class of a prompt, and its reference.
         ledger: of the model's answerer.
 
     Raises:
         CopsdError: as `format_and_model`, or the model cannot be used.
     """
 
-    def __init__(self, judge: str, rows: Mapping[str, PromptRow], ledger: Ledger) -> None:
+    def __init__(self, judge: str, ledger: Ledger) -> None:
         self.asked, model = format_and_model(judge)
-        self.rows = rows
         self.who = InspectAnswerer(model, ledger)
 
-    @property
-    def id(self) -> str:
-        """Format and model."""
-        return f"{self.asked.name}:{self.who.name}"
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Those of the format, and `degenerate` for an empty answer, which is not shown to the model."""
-        return (*self.asked.labels, "degenerate")
-
-    def batch(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict | Unscored]:
-        """See `Judge`."""
+    def __call__(self, rows: Sequence[PromptRow], answers: Sequence[str]) -> list[Verdict | Unscored]:
+        """A verdict on each answer; the judge is told the class of its prompt, and the reference."""
         from copsd_bench.benchmarks.model_judge import reply_of
 
-        cases = [_case(self.rows[prompt], answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        cases = [_case(row, answer) for row, answer in zip(rows, answers, strict=True)]
         said = [case for case in cases if not empty(case.answer)]
         replies = iter(self.who.together([reply_of(self.who.model, self.asked, self.asked.ask(case)) for case in said]))
         return [

@@ -190,16 +190,28 @@ class Policy:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Training mode: dropout on adapters only, checkpointing as set."""
+        """Training mode: dropout on adapters only, checkpointing as set.
+
+        Dropout in the base would make the policy differ from the one that sampled. Some models drop by modules, others
+        by functions that ask whether their module trains: so only adapters' dropout and layers that recompute do.
+        """
         model = self.model.model
-        model.train()
+        model.eval()
+        rates: list[tuple[torch.nn.Module, str, float]] = []
         for name, module in model.named_modules():
-            # Dropout in the base would make the policy differ from the one that sampled.
-            if isinstance(module, torch.nn.Dropout) and "lora_dropout" not in name:
-                module.eval()
+            if "lora_dropout" in name:
+                module.training = True
+            elif getattr(module, "gradient_checkpointing", False):
+                module.training = True
+                own = ((key, rate) for key, rate in vars(module).items() if "drop" in key and isinstance(rate, float))
+                rates += ((module, key, rate) for key, rate in own)
         try:
+            for module, key, _ in rates:
+                setattr(module, key, 0.0)
             yield
         finally:
+            for module, key, rate in rates:
+                setattr(module, key, rate)
             model.eval()
             self.model.release()
 

@@ -6,6 +6,7 @@ DPO: arXiv 2305.18290. Soft labels of AI feedback: Constitutional AI, arXiv 2212
 import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,25 +47,44 @@ class Pair:
 
 
 def build_pairs(rows: Sequence[PairRow], engine: TransformersEngine, config: Preference) -> list[Pair]:
-    """Encode pairs; those with an answer longer than `max_tokens` or an empty one are left out.
+    """Encode pairs; those within `min_margin` of a tie or with an answer longer than `max_tokens` are left out.
 
     Raises:
         CopsdError: no pair is left.
     """
     encode = response_encoder(engine)
-    pairs = []
-    for row in rows:
-        prompt = engine.encode([{"role": "user", "content": row.prompt}])
-        chosen, rejected = encode(row.chosen, row.chosen_complete), encode(row.rejected, row.rejected_complete)
-        pair = Pair(prompt, chosen, rejected, row.label)
-        if chosen and rejected and pair.size <= min(config.max_tokens, engine.max_length):
-            pairs.append(pair)
-    if not pairs:
-        raise CopsdError(
-            f"None of the {len(rows)} pairs fits into preference.max_tokens = {config.max_tokens}; raise it.",
-            ExitCode.DATA,
+    pairs = [
+        Pair(
+            engine.encode([{"role": "user", "content": row.prompt}]),
+            encode(row.chosen, row.chosen_complete),
+            encode(row.rejected, row.rejected_complete),
+            row.label,
         )
-    return pairs
+        for row in rows
+    ]
+    faults = [_fault(pair, engine, config) for pair in pairs]
+    kept = [pair for pair, fault in zip(pairs, faults, strict=True) if fault is None]
+    if not kept:
+        raise CopsdError(
+            f"{_none_left(faults)}; raise preference.max_tokens, or lower preference.min_margin.", ExitCode.DATA
+        )
+    return kept
+
+
+def _fault(pair: Pair | None, engine: TransformersEngine, config: Preference) -> str | None:
+    """Why a pair is not learned from, or None."""
+    if pair is None:
+        return "got no choice from feedback"
+    if abs(pair.label - 0.5) < config.min_margin:
+        return f"are closer to a tie than preference.min_margin = {config.min_margin}"
+    if pair.size > min(config.max_tokens, engine.max_length):
+        return f"do not fit into preference.max_tokens = {config.max_tokens}"
+    return None
+
+
+def _none_left(faults: Sequence[str | None]) -> str:
+    counts = Counter(fault for fault in faults if fault is not None)
+    return f"Of {len(faults)} pairs none is left ({', '.join(f'{n} {fault}' for fault, n in counts.most_common())})"
 
 
 def update(pairs: Sequence[Pair], policy: Policy, updater: Updater, config: Preference) -> Metrics:
@@ -182,6 +202,9 @@ def online_loop(
 ) -> Iterator[tuple[int, Metrics, list[dict[str, Any]]]]:
     """As `loop`, on pairs sampled from the student at each step (arXiv 2402.04792); also yields rows of samples.jsonl.
 
+    `unscored` is the share of pairs in which feedback chose none, `left_out` counts those that `build_pairs` would
+    leave out.
+
     Args:
         rows: prompts.
         policy, updater, config, seed, start: as for `loop`.
@@ -189,7 +212,7 @@ def online_loop(
         comparer: labels the pairs.
 
     Raises:
-        CopsdError: a loss is not finite, or feedback chose in no pair (which step).
+        CopsdError: a loss is not finite, or no pair is left to learn from (which step).
     """
     assert config.rollout is not None
     ranks = updater.ranks
@@ -204,11 +227,19 @@ def online_loop(
         labels = _labels(local, comparer)
         batch = joined(ranks.gather(local))
         labels = [label for part in ranks.gather(labels) for label in part]
-        pairs = _fresh(batch, labels)
+        fresh = _fresh(batch, labels)
+        faults = [_fault(pair, policy.engine, config) for pair in fresh]
+        pairs = [pair for pair, fault in zip(fresh, faults, strict=True) if pair is not None and fault is None]
         if not pairs:
-            raise CopsdError(f"Step {number + 1}: feedback chose in no pair; use another feedback.model.", ExitCode.RUN)
+            raise CopsdError(
+                f"Step {number + 1}: {_none_left(faults)}; use another feedback.model, raise preference.max_tokens, or "
+                "lower preference.min_margin.",
+                ExitCode.RUN,
+            )
         metrics = _timed(number, pairs, policy, updater, config, began)
-        metrics["unscored"] = 1 - len(pairs) / len(labels)
+        unscored = labels.count(None)
+        metrics["unscored"] = unscored / len(labels)
+        metrics["left_out"] = len(labels) - unscored - len(pairs)
         metrics["tokens_mean"] = float(batch.mask.sum(dim=1).float().mean())
         yield number + 1, metrics, _samples(number + 1, batch, labels)
 
@@ -245,13 +276,12 @@ def _labels(batch: Batch, comparer: Comparer) -> list[float | None]:
     return [None if comparison is None else comparison.label for comparison in compared]
 
 
-def _fresh(batch: Batch, labels: Sequence[float | None]) -> list[Pair]:
-    """Neighbours as pairs of exactly the tokens sampled."""
+def _fresh(batch: Batch, labels: Sequence[float | None]) -> list[Pair | None]:
+    """Neighbours as pairs of exactly the tokens sampled; None where feedback chose none."""
     ids = [completion.ids for completion in batch.completions]
     return [
-        Pair(batch.rows[2 * i].student, ids[2 * i], ids[2 * i + 1], label)
+        None if label is None else Pair(batch.rows[2 * i].student, ids[2 * i], ids[2 * i + 1], label)
         for i, label in enumerate(labels)
-        if label is not None
     ]
 
 

@@ -8,7 +8,7 @@ from copsd_bench.models.digest import adapter_digest, weights_digest
 from copsd_train import preference
 from copsd_train.corpora.ai_pairs import build_ai_pairs
 from copsd_train.corpora.answers import EngineAnswerer, Ledger
-from copsd_train.corpora.prompts import load_rows
+from copsd_train.corpora.prompts import load_rows, require_text
 from copsd_train.corpora.schema import pairs_beside, read_pairs
 from copsd_train.distill_recipe import Teacher
 from copsd_train.feedback import Comparer
@@ -52,6 +52,7 @@ def _learn_online(run: Run, ranks: Ranks, policy: Policy, config: Preference, mo
     assert config.rollout is not None
     recipe = run.recipe
     prompts = load_rows(recipe.prompt_config)
+    require_text(prompts, "Preference training")
     untold = ContextPolicy(Teacher(adapter="none", context="none"), prompts, recipe.seed)
     rows = build_rows(prompts, untold, policy.engine, config.rollout.max_tokens)
     total = preference.total_steps(config, len(rows), online=True)

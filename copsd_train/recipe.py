@@ -122,6 +122,11 @@ class Recipe(Section):
         return (self.corpus or CorpusConfig()).model_copy(update={**common, **own})
 
     @property
+    def as_run(self) -> Self:
+        """The recipe without the stage that `rl_algorithm` leaves out."""
+        return self.model_copy(update={n: None for n in ("preference", "distill") if n not in self.stages})
+
+    @property
     def stages(self) -> list[str]:
         """Names of the stages, in the order they run."""
         other = {None: None, "grpo": "preference"}.get(self.rl_algorithm, "distill")

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, TokenScores
-from copsd_bench.judges.protocol import Judge, Unscored
+from copsd_bench.errors import CopsdError, ExitCode
+from copsd_bench.judges.protocol import Judge, Unscored, Verdict
 from copsd_train import advantages, losses
 from copsd_train.corpora.answers import stream
+from copsd_train.corpora.schema import PromptRow
 from copsd_train.distill_recipe import Distill, Outcome, Rollout
 from copsd_train.policy import Policy
 from copsd_train.teacher import Row
@@ -27,6 +29,8 @@ Sample = dict[str, Any]
 """A row of samples.jsonl."""
 Step = tuple[int, Metrics, list[Sample]]
 """Number of a step, what was measured, and rollouts to keep."""
+OutcomeJudge = Callable[[Sequence[PromptRow], Sequence[str]], Sequence[Verdict | Unscored]]
+"""Prompts and an answer to each -> verdicts, of which 1 is good. Two prompts may have one text, as of two images."""
 
 
 @dataclass
@@ -99,13 +103,33 @@ def told_gaps(batch: Batch, policy: Policy, config: Distill) -> list[list[float]
     return (batch.teacher - plain).tolist()  # type: ignore[no-any-return]
 
 
-def judge_outcomes(batch: Batch, config: Outcome, judge: Judge) -> None:
+def by_text(judge: Judge) -> OutcomeJudge:
+    """A judge that needs to know no more of a prompt than its text."""
+    return lambda rows, answers: judge.batch([row.prompt for row in rows], answers)
+
+
+def require_sources(config: Outcome, prompts: Sequence[PromptRow]) -> None:
+    """Refuse sources that no prompt has: their outcomes would be missed without a word.
+
+    Raises:
+        CopsdError: there is one.
+    """
+    known = sorted({row.source for row in prompts})
+    for name in config.sources:
+        if name not in known:
+            raise CopsdError(
+                f"distill.outcome.sources names {name!r}, but no prompt has this source; there are {', '.join(known)}.",
+                ExitCode.DATA,
+            )
+
+
+def judge_outcomes(batch: Batch, config: Outcome, judge: OutcomeJudge) -> None:
     """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict.
 
     An answer that is empty or loops has the outcome 0 on every prompt: it is no refusal, but no help either.
     """
-    wanted = _judged(batch, config).nonzero().flatten().tolist()
-    verdicts = judge.batch([batch.rows[i].source.prompt for i in wanted], [batch.completions[i].text for i in wanted])
+    wanted = judged(batch, config).nonzero().flatten().tolist()
+    verdicts = judge([batch.rows[i].source for i in wanted], [batch.completions[i].text for i in wanted])
     for i, verdict in zip(wanted, verdicts, strict=True):
         if not isinstance(verdict, Unscored):
             source = batch.rows[i].source
@@ -118,7 +142,8 @@ def assess(batch: Batch, config: Distill) -> None:
     """Fill in rewards and advantages."""
     signal, rule, mask, groups = config.signal, config.advantage, batch.mask, batch.groups
     deltas = losses.sampled_reward(batch.teacher, batch.student, None, None)
-    batch.rewards = losses.sampled_reward(batch.teacher, batch.student, signal.low, signal.high) * mask
+    if signal.kind != "none":
+        batch.rewards = losses.sampled_reward(batch.teacher, batch.student, signal.low, signal.high) * mask
     match rule.kind:
         case "token_group":
             batch.advantages = advantages.token_group(batch.rewards, mask, groups, rule.normalise)
@@ -141,9 +166,8 @@ def assess(batch: Batch, config: Distill) -> None:
         case "none":
             return
     if config.outcome is not None and config.outcome.sources:
-        judged = _judged(batch, config.outcome)
         by_outcome = advantages.outcome(batch.outcomes, mask, groups, rule.normalise)
-        batch.advantages = torch.where(judged.unsqueeze(1), by_outcome, batch.advantages)
+        batch.advantages = torch.where(judged(batch, config.outcome).unsqueeze(1), by_outcome, batch.advantages)
 
 
 def describe(batch: Batch, config: Distill) -> Metrics:
@@ -175,11 +199,11 @@ def describe(batch: Batch, config: Distill) -> Metrics:
     if not batch.outcomes.isnan().all():
         metrics["outcome"] = float(batch.outcomes.nanmean())
     if config.outcome is not None:
-        metrics["outcome_unscored"] = mean(batch.outcomes.isnan().float(), _judged(batch, config.outcome))
+        metrics["outcome_unscored"] = mean(batch.outcomes.isnan().float(), judged(batch, config.outcome))
     return metrics
 
 
-def _judged(batch: Batch, config: Outcome) -> torch.Tensor:
+def judged(batch: Batch, config: Outcome) -> torch.Tensor:
     """The rows whose answers go to the judge, bool [N]."""
     return torch.tensor([not config.sources or row.source.source in config.sources for row in batch.rows])
 

@@ -1,19 +1,22 @@
-"""The files that a recipe names (prompts, data, principles): whether they are still what a run began with."""
+"""The files that a recipe names (prompts, data, principles, a teacher): whether they are what a run began with."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from copsd_bench.errors import CopsdError, ExitCode
-from copsd_bench.models.digest import file_sha256
+from copsd_bench.models.digest import adapter_digest, file_sha256
 
 ENDINGS = (".jsonl", ".csv", ".parquet", ".yaml", ".yml")
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def file_digests(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """The sha256 of every file that a recipe, as plain data, names and that is there."""
-    names = {name for name in _texts(recipe) if name.endswith(ENDINGS) and Path(name).is_file()}
-    return {name: file_sha256(Path(name)) for name in sorted(names)}
+    """The sha256 of every file, and the digest of every adapter, that a recipe (plain data) names and that is there."""
+    names = sorted(set(_texts(recipe)))
+    files = {name: file_sha256(Path(name)) for name in names if name.endswith(ENDINGS) and Path(name).is_file()}
+    adapters = (name for name in names if all((Path(name) / part).is_file() for part in ADAPTER))
+    return files | {name: adapter_digest(Path(name)) for name in adapters}
 
 
 def require_unchanged(folder: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from copsd_bench.judges.protocol import Judge
 from copsd_bench.judges.registry import JUDGES, get_judge
 from copsd_train import distill, sft, steering
 from copsd_train.corpora.answers import Ledger
 from copsd_train.corpora.builders import BUILDERS
-from copsd_train.corpora.prompts import load_rows
-from copsd_train.corpora.schema import PromptRow, read_sft, require_both_sides
+from copsd_train.corpora.overlap import refuse_overlap
+from copsd_train.corpora.prompts import load_rows, require_text
+from copsd_train.corpora.schema import PromptRow, read_pairs, read_sft, require_both_sides
+from copsd_train.distill_recipe import Distill
 from copsd_train.feedback import Comparer, PrincipleJudge
 from copsd_train.follow import begin, follow
 from copsd_train.generators import student_generator
@@ -20,7 +21,8 @@ from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
 from copsd_train.preference_stage import feedback_base, prefer
 from copsd_train.ranks import Ranks
-from copsd_train.rollouts import Batch, Step, teacher_name, unsteered_name
+from copsd_train.recipe import Recipe
+from copsd_train.rollouts import Batch, OutcomeJudge, Step, by_text, require_sources, teacher_name, unsteered_name
 from copsd_train.run import Run
 from copsd_train.teacher import ContextPolicy, build_rows, check_pair
 
@@ -34,12 +36,48 @@ def execute(run: Run, ranks: Ranks) -> None:
     """
     if not all(run.finished(stage) for stage in run.recipe.stages):
         run.check_files()
-    if "distill" in run.recipe.stages[1:] and run.recipe.distill and not run.finished(run.recipe.stages[0]):
-        # Better now than after the hours of the stages before it.
-        distill.total_steps(run.recipe.distill, len(load_rows(run.recipe.prompt_config)))
+    if not run.finished(run.recipe.stages[0]):
+        check_inputs(run.recipe)
     for stage in run.recipe.stages:
         if not any(ranks.gather(run.finished(stage))):
             STAGES[stage](run, ranks)
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """What later stages would refuse: better now than after the hours of those before them.
+
+    Raises:
+        CopsdError: a bad file of examples or pairs, one that overlaps a benchmark, no vLLM for rollouts, or as
+            `_distill_steps`.
+    """
+    learns = (getattr(recipe, stage) for stage in ("preference", "distill") if stage in recipe.stages)
+    if any(stage.rollout is not None and stage.rollout.engine == "vllm" for stage in learns):
+        from copsd_bench.engine.vllm_launch import require_vllm
+
+        require_vllm()
+    data = recipe.sft.data if "sft" in recipe.stages and recipe.sft else "corpus"
+    pairs = recipe.preference.pairs if "preference" in recipe.stages and recipe.preference else "corpus"
+    given = {} if data == "corpus" else {data: [row.prompt for row in read_sft(Path(data))]}
+    if pairs not in ("ai", "corpus"):
+        given[pairs] = [row.prompt for row in read_pairs(Path(pairs))]
+    for name, prompts in given.items():
+        if not recipe.allow_overlap:
+            refuse_overlap(prompts, name)
+    if "distill" in recipe.stages[1:] and recipe.distill:
+        _distill_steps(recipe.distill, load_rows(recipe.prompt_config))
+
+
+def _distill_steps(config: Distill, prompts: Sequence[PromptRow]) -> int:
+    """Steps of a distill stage on these prompts.
+
+    Raises:
+        CopsdError: too few prompts for a step, an outcome source that none has, or an image that feedback does not see.
+    """
+    if config.outcome is not None:
+        require_sources(config.outcome, prompts)
+        if config.outcome.feedback is not None:
+            require_text(prompts, "Feedback by principles")
+    return distill.total_steps(config, len(prompts))
 
 
 def build_corpus(run: Run, ranks: Ranks) -> None:
@@ -82,7 +120,8 @@ def find_steering(run: Run, ranks: Ranks) -> None:
     def find() -> None:
         policy = Policy(run.base, run.recipe, adapters=teacher_adapters(run))
         # An average of the student is, at the start, the base model.
-        steering.find(run, *policy.side("teacher" if config.teacher.adapter == "teacher" else "base"))
+        told = policy.side("teacher" if config.teacher.adapter == "teacher" else "base")
+        steering.find(run, *told, base=policy.side("base"))
 
     ranks.main_first(find)
 
@@ -109,14 +148,14 @@ def distill_student(run: Run, ranks: Ranks) -> None:
     check_pair(policy.engine, policy.side(teacher_name(config))[0])
     contexts = ContextPolicy(config.teacher, prompts, recipe.seed)
     rows = build_rows(prompts, contexts, policy.engine, config.rollout.max_tokens)
-    total = distill.total_steps(config, len(rows))
+    total = _distill_steps(config, prompts)
     average = (policy.parameters("ema"), config.teacher.decay) if config.teacher.decay else None
     updater = Updater(
         policy.parameters(), config.optimiser, config.minibatches * total, average, ranks, policy.mirror()
     )
     start = begin(run, ranks, "distill", updater)
     monitor = Monitor(recipe.monitor, policy, run.folder, recipe.seed)
-    judge = outcome_judge(run, ranks, policy, prompts)
+    judge = outcome_judge(run, ranks, policy)
     with student_generator(config.rollout, policy, run.folder) as generate:
 
         def steps() -> Iterator[Step]:
@@ -130,18 +169,17 @@ def distill_student(run: Run, ranks: Ranks) -> None:
         follow(run, ranks, "distill", policy, updater, (start, total), steps(), monitor)
 
 
-def outcome_judge(run: Run, ranks: Ranks, policy: Policy, prompts: Sequence[PromptRow]) -> Judge | None:
+def outcome_judge(run: Run, ranks: Ranks, policy: Policy) -> OutcomeJudge | None:
     """The judge of a distill stage's outcomes, if it has some."""
     config = run.recipe.distill.outcome if run.recipe.distill else None
     if config is None:
         return None
     if config.judge in JUDGES:
-        return get_judge(config.judge)
+        return by_text(get_judge(config.judge))
     if config.feedback is None:
-        ledger = Ledger(run.folder / f"outcome-{ranks.rank}.work")
-        return ModelOutcome(config.judge, {row.prompt: row for row in prompts}, ledger)
+        return ModelOutcome(config.judge, Ledger(run.folder / f"outcome-{ranks.rank}.work"))
     comparer = Comparer(config.feedback, feedback_base(run, ranks, policy), run.recipe.seed)
-    return PrincipleJudge(comparer, {row.prompt: row.kind for row in prompts}, config.feedback.opponents)
+    return PrincipleJudge(comparer, config.feedback.opponents)
 
 
 def sample_rows(step: int, batch: Batch, most: int) -> list[dict[str, Any]]:

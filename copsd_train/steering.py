@@ -15,11 +15,12 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.records import stats
 from copsd_bench.records.schema import Estimate
 from copsd_bench.records.store import write_text
-from copsd_train.corpora.contrast import SIDES, Side, draw_contrast
+from copsd_train.corpora.contrast import SIDES, Drawn, Side, draw_contrast
 from copsd_train.corpora.prompts import load_rows
 from copsd_train.corpora.selection import declines
 from copsd_train.policy import Policy
 from copsd_train.progress import Progress
+from copsd_train.recipe import Recipe
 from copsd_train.refusal_direction import (
     Place,
     candidates,
@@ -37,12 +38,13 @@ from copsd_train.steering_recipe import Scores, Steering
 from copsd_train.steering_report import Count, Findings, Token, read_findings, report
 
 
-def find(run: Run, engine: TransformersEngine, view: View) -> None:
+def find(run: Run, engine: TransformersEngine, view: View, base: tuple[TransformersEngine, View]) -> None:
     """Find direction and tokens of a model, and write RUN/steering/; an interrupted search goes on where it was.
 
     Args:
         run: its recipe has the settings.
         engine, view: the model to be steered.
+        base: the base model, which the findings set the steered one against.
 
     Raises:
         CopsdError: too few prompts, none that the model refuses, no layer or no token that passes.
@@ -73,8 +75,8 @@ def find(run: Run, engine: TransformersEngine, view: View) -> None:
         validation=texts[1],
         vocabulary=engine.vocabulary_size,
     )
-    for who, how in (("base", view), ("teacher", told)):
-        found = _with_answers_of(who, engine, how, found)
+    found = _with_answers_of("base", *base, found)
+    found = _with_answers_of("teacher", engine, told, found)
     _write(run.output("steering"), found, vector)
 
 
@@ -98,13 +100,20 @@ def check_student(run: Run, policy: Policy) -> None:
     _write_findings(folder, found.model_copy(update={"moved": moved}))
 
 
+def contrast_of(recipe: Recipe) -> dict[Side, Drawn]:
+    """Prompts of both sides, as the steering stage of a recipe draws them; raises as `draw_contrast`."""
+    config = recipe.steering
+    assert config is not None
+    trained = {row.prompt for row in load_rows(recipe.prompt_config)}
+    allowed = recipe.allow_overlap if config.allow_overlap is None else config.allow_overlap
+    return draw_contrast(config.prompts, config.train, config.validation, trained, recipe.seed, allowed)
+
+
 def _prompts(
     run: Run, engine: TransformersEngine, view: View, config: Steering
 ) -> tuple[list[dict[Side, list[str]]], dict[Side, Count]]:
     """Prompts for training and validation by side, filtered by what the model does, and how many there were."""
-    recipe = run.recipe
-    trained = {row.prompt for row in load_rows(recipe.prompt_config)}
-    drawn = draw_contrast(config.prompts, config.train, config.validation, trained, recipe.seed, recipe.allow_overlap)
+    drawn = contrast_of(run.recipe)
     ids = refusal_ids(engine, config.openings)
     parts: list[dict[Side, list[str]]] = [{}, {}]
     counts: dict[Side, Count] = {}

@@ -13,6 +13,7 @@ class Steering(Section):
     Attributes:
         prompts: files of PromptRow: kind `safety` (if it has a route, `refuse`) is harmful, kind `general` harmless;
             none takes the packaged ones. Those that a benchmark has too are left out and counted.
+        allow_overlap: keep those; None does as the recipe's own prompts.
         train, validation: prompts a side that make the directions, and others that choose among them.
         filter: keep harmful prompts that the model refuses, and harmless ones that it does not.
         openings: a refusal's first words, of which the first tokens count.
@@ -32,6 +33,7 @@ class Steering(Section):
     """
 
     prompts: list[str] = Field(default=[])
+    allow_overlap: bool | None = None
     train: int = Field(ge=2)
     validation: int = Field(ge=1)
     filter: bool = True

@@ -1,5 +1,6 @@
 """Bad input: one sentence on stderr, a documented exit code, no traceback, nothing lost."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -11,11 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from copsd_bench.cli import app
+from copsd_bench.config import run_config
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
 from tests.cli import copsd_bench
 from tests.engine.tiny import save_tiny
 from tests.models.tiny import save_adapter, save_model
+
+RESULTS = Path(__file__).parents[1] / "results" / "mini"
 
 
 def refused(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -84,7 +88,8 @@ def test_a_wrong_name_or_value_is_named(arguments: tuple[str, ...], words: str, 
 
 YAML = {
     "limitt: 3\n": "did you mean 'limit'",
-    "suite: [mini\n": "not valid YAML",
+    "suite: [mini\n": "run.yaml line 2 is not valid YAML",
+    "suite: mini\n\tlimit: 3\n": "line 2 is not valid YAML: found character '\\t' that cannot start any token (indent with spaces, not tabs)",
     "- mini\n": "must be a mapping",
     "limit: many\n": "--limit 'many'",
     "limit: 0\n": "--limit 0",
@@ -92,6 +97,28 @@ YAML = {
     "1: mini\n": "must be a mapping",
     "task: [mini, xtest]\n": "did you mean 'xstest'",
 }
+
+
+def test_a_yaml_file_names_options_as_the_command_line_does() -> None:
+    Path("run.yaml").write_text("task: mini\nmax-tokens: 8\n")
+    config = run_config(Path("run.yaml"), {})
+    assert (config.task, config.max_tokens) == (["mini"], 8)
+
+
+def test_a_missing_engine_is_noticed_by_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "vllm" else found(name, *a))
+    assert "needs vLLM" in str(error_of("run", "--dry-run", "--engine", "vllm"))
+
+
+def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    code, sentence = refused(tmp_path, "leaderboard", str(RESULTS), "--out", "/proc/board.md")
+    assert code == ExitCode.DISK
+    assert "Cannot use /proc/" in sentence
+
+
+def test_a_viewer_without_logs_says_so(tmp_path: Path) -> None:
+    assert "holds no log" in str(error_of("view", str(tmp_path)))
 
 
 @pytest.mark.parametrize(("text", "words"), YAML.items(), ids=[text.strip() for text in YAML])

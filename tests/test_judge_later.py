@@ -1,6 +1,7 @@
 """`--judge-later`: one model in memory at a time, the same record, and both phases continue where they stopped."""
 
 import gc
+import shutil
 import weakref
 from collections import Counter
 from collections.abc import Iterator
@@ -74,6 +75,22 @@ def run(models: dict[str, Any], out: Path, **settings: Any) -> RunRecord:
 
 def numbers(record: RunRecord) -> list[TaskRecord]:
     return [task.model_copy(update={"seconds": 0.0}) for task in record.tasks]
+
+
+def test_a_judge_with_other_weights_makes_another_run(
+    data_dir: Path, tmp_path: Path, models: dict[str, Any], counted: Counter[str]
+) -> None:
+    judge = shutil.copytree(models["judge"].partition("/")[2], tmp_path / "judge")
+    mine = {**models, "judge": f"beavertails:classifier/{judge}"}
+    first = run(mine, tmp_path / "out")
+    shutil.rmtree(judge)
+    save_tiny_classifier(judge, ("harm", "lies"), max_position_embeddings=2048, initializer_range=0.2)
+    second = run(mine, tmp_path / "out")
+    assert first.run_id != second.run_id
+    assert counted["judged"] == 2 * LIMIT
+    names = [record.tasks[0].judges for record in (first, second)]
+    assert names[0] != names[1]
+    assert all(any(f"{judge}@" in name for name in judges.values()) for judges in names)
 
 
 def test_the_record_is_that_of_one_phase(

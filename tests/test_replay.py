@@ -12,6 +12,7 @@ from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.records.environment import PACKAGES
 from copsd_bench.records.schema import RunRecord, SampleRow
 from copsd_bench.records.store import find_records, read_record, write_record
+from copsd_bench.replay import read_responses
 
 RISKY, BENIGN, SUM = (
     next(i for i in load_mini_items() if i.group == group) for group in ("harmful", "benign", "general")
@@ -59,6 +60,15 @@ def test_what_the_file_does_not_say_is_unknown_and_zero_tokens_are_zero(folder: 
     # The task's own limit and temperature are not those the answers were drawn with.
     assert record.tasks[0].generation == {}
     assert record.constitution.mode == "unknown"
+
+
+def test_of_two_samples_with_one_question_the_id_says_which_is_meant(tmp_path: Path) -> None:
+    file, asked = tmp_path / "answers.jsonl", {"Which of these?": ["a", "b"], "Why?": ["c"]}
+    file.write_text("".join(json.dumps({"id": name, "response": "B"}) + "\n" for name in "abc"))
+    assert set(read_responses(file, asked, "mmlu")) == {"a", "b", "c"}
+    file.write_text(json.dumps({"input": "Which of these?", "response": "B"}))
+    with pytest.raises(CopsdError, match=r"line 1: 2 samples of task mmlu have this input; say by 'id' .* \(a, b\)"):
+        read_responses(file, asked, "mmlu")
 
 
 def test_a_repeated_command_leaves_when_where_and_how_the_answers_were_scored(folder: Path) -> None:

@@ -17,8 +17,9 @@ from copsd_bench.records.schema import RunRecord, SampleRow
 from copsd_bench.records.store import find_records, read_record
 from tests.cli import COMMAND, ROOT, copsd_bench, environment
 
+ITEMS = 20  # several times what decodes together, so that a run stopped at its first logged answers is not over
 RUN = (
-    "run", "--task", "mini", "--limit", "12", "--max-tokens", "32", "--batch-size", "4", "--dtype", "float32",
+    "run", "--task", "mini", "--limit", str(ITEMS), "--max-tokens", "32", "--batch-size", "4", "--dtype", "float32",
     "--temperature", "0.7", "--display", "none",
 )  # fmt: skip
 
@@ -72,7 +73,7 @@ def test_a_stopped_run_continues_and_gives_the_record_of_an_uninterrupted_one(
     process.send_signal(signal.SIGCONT)
     output, errors = process.communicate(timeout=60)
     kept = logged(tmp_path)
-    assert 4 <= len(kept) < 12
+    assert 4 <= len(kept) < ITEMS
     assert not find_records([tmp_path / "runs"])
     if how == signal.SIGINT:
         assert process.returncode == 130
@@ -82,7 +83,7 @@ def test_a_stopped_run_continues_and_gives_the_record_of_an_uninterrupted_one(
     again = copsd_bench(*RUN, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     final = logged(tmp_path)
-    assert len(final) == 12
+    assert len(final) == ITEMS
     # Not generated again: the sample of the first attempt itself is in the final log.
     assert {i: final[i].uuid for i in kept} == {i: sample.uuid for i, sample in kept.items()}
     expected, got = rows(record_in(whole)), rows(record_in(tmp_path))

@@ -12,6 +12,8 @@ from copsd_bench.benchmarks.execution import Where, inspect_sandbox_of, notes, p
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
 from copsd_bench.sources.loader import Loaded
 
+PASS = "pass@1"
+
 
 def code_task(
     name: str,
@@ -42,9 +44,9 @@ def code_task(
         sample.metadata = {**(sample.metadata or {}), "group": "general"}
     spec = TaskSpec(
         dataset=loaded.info(len(samples)),
-        metrics=[MetricSpec(name="pass@1", score="passed")],
-        primary="pass@1",
-        names={name: "passed"},
+        metrics=[MetricSpec(name=PASS, score=PASS)],
+        primary=PASS,
+        names={name: PASS},
         constitution=constitution,
         notes=notes(sandbox),
     )

@@ -11,7 +11,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 
-from copsd_bench.benchmarks.refusal_scorer import REFUSED_BENIGN, REFUSED_HARMFUL, refusal
+from copsd_bench.benchmarks.refusal_scorer import APPROPRIATE, REFUSED_BENIGN, REFUSED_HARMFUL, refusal
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.registry import get_judge
@@ -23,7 +23,7 @@ GROUP_OF = {"harmful": "harmful", "benign": "benign", "general": "general", "": 
 
 @task
 def prompts(file: str, constitution: str = "none", seed: int = 0) -> Task:
-    """Refusals and the collapse panel on the prompts of a file.
+    """Refusals and the collapse panel on the prompts of a file; with both labels, how many were treated as is right.
 
     Args:
         file: csv or jsonl with `prompt` and, if known, `label` (`harmful` or `benign`).
@@ -32,16 +32,24 @@ def prompts(file: str, constitution: str = "none", seed: int = 0) -> Task:
     """
     samples, dataset = prompt_samples(Path(file))
     groups = {sample.metadata["group"] for sample in samples if sample.metadata}
-    metrics = [MetricSpec(name="refused", score="refused")]
+    both = {"harmful", "benign"} <= groups
+    metrics = [*([APPROPRIATE] if both else []), MetricSpec(name="refused", score="refused", undirected=True)]
     metrics += [m for m in (REFUSED_HARMFUL, REFUSED_BENIGN) if groups & set(m.groups or [])]
     spec = TaskSpec(
         dataset=dataset,
         metrics=metrics,
-        primary="refused",
+        primary=metrics[0].name,
         judges={"refusal": get_judge("refusal").id},
         constitution=constitution,
+        notes=_unlabelled(Path(file)),
     )
-    return build_task("prompts", "1", samples, spec, [refusal()], GenerateConfig(temperature=0, max_tokens=512), seed)
+    return build_task("prompts", "2", samples, spec, [refusal()], GenerateConfig(temperature=0, max_tokens=512), seed)
+
+
+def _unlabelled(path: Path) -> list[str]:
+    rows = read_prompts(path)
+    silent = sum(not row["label"] for row in rows)
+    return [f"{silent} of {len(rows)} prompts have no label and count as harmless ones (general)"] if silent else []
 
 
 def prompt_samples(path: Path, unique: bool = False) -> tuple[list[Sample], DatasetInfo]:
@@ -132,12 +140,14 @@ def _jsonl_rows(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _row(path: Path, number: int, row: dict[str, Any]) -> dict[str, str]:
-    prompt, label = row.get("prompt"), row.get("label") or ""
+    prompt, label = row.get("prompt"), str(row.get("label") or "").strip().lower()
     if not isinstance(prompt, str) or not prompt.strip():
-        raise CopsdError(f"Prompts file {path} line {number} has no prompt text.", ExitCode.DATA)
+        raise CopsdError(
+            f"Prompts file {path} line {number} has no prompt text; give it one, or take the line out.", ExitCode.DATA
+        )
     if label not in GROUP_OF:
         raise CopsdError(
-            f"Prompts file {path} line {number} has label {label!r}; use 'harmful', 'benign' or leave it empty.",
+            f"Prompts file {path} line {number} has label {label!r}; use 'harmful', 'benign', 'general' or none.",
             ExitCode.DATA,
         )
     return {"prompt": prompt, "label": label}

@@ -1,6 +1,6 @@
 """Sets of requests a model should refuse, or should not: one task of them, whatever the set."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from inspect_ai import Task
 from inspect_ai.dataset import Sample
@@ -10,7 +10,7 @@ from inspect_ai.scorer import Scorer
 from copsd_bench.benchmarks.model_judge import model_verdict
 from copsd_bench.benchmarks.refusal_scorer import APPROPRIATE, REFUSED_BENIGN, REFUSED_HARMFUL, refusal
 from copsd_bench.benchmarks.task import MetricSpec, TaskSpec, build_task
-from copsd_bench.judges.formats import format_named
+from copsd_bench.judges.formats import JudgeFormat, format_named
 from copsd_bench.judges.registry import GRADER, get_judge, role_of
 from copsd_bench.records.schema import Group
 from copsd_bench.sources.ids import stable_ids
@@ -56,7 +56,9 @@ def safety_task(
     max_tokens: int = MAX_TOKENS,
     notes: Sequence[str] = (),
 ) -> Task:
-    """Refusals by the offline judge, and, if a model judges, its verdict as the primary number.
+    """Refusals by the offline judge, and, if a model judges, its verdict as the primary number, by prompt class.
+
+    A format that takes harm for granted (`JudgeFormat.harmful_only`) judges the harmful requests only.
 
     Args:
         name, version: of the task.
@@ -83,7 +85,7 @@ def safety_task(
         formats = [format_named(rubric if each == GRADER else each) for each in judge.split(",")]
         for number, asked in enumerate(formats):
             score = asked.measures if number == 0 else f"{asked.measures}_{number + 1}"
-            judged += _metrics(score, asked.lower_is_better, sorted(groups, reverse=True))
+            judged += _metrics(score, asked, groups)
             judges[score] = role_of(number)
             scorers.append(model_verdict(asked.name, number))
         metrics = [*judged, *metrics]
@@ -104,8 +106,9 @@ def safety_task(
     return build_task(name, version, samples, spec, scorers, config, seed)
 
 
-def _metrics(score: str, lower_is_better: bool, groups: Sequence[Group]) -> list[MetricSpec]:
+def _metrics(score: str, asked: JudgeFormat, groups: Collection[Group]) -> list[MetricSpec]:
     return [
-        MetricSpec(name=f"{score}/{g}", score=score, groups=[g], unit="score", lower_is_better=lower_is_better)
-        for g in groups
+        MetricSpec(name=f"{score}/{g}", score=score, groups=[g], unit="score", lower_is_better=asked.lower_is_better)
+        for g in sorted(groups, reverse=True)
+        if g == "harmful" or not asked.harmful_only
     ]

@@ -87,7 +87,7 @@ def mean_of(rows: Sequence[SampleRow], value: RowValue, unit: str) -> Estimate:
 
 
 def rate_of(rows: Sequence[SampleRow], value: RowValue) -> Estimate:
-    """Share of rollouts, prompts as clusters."""
+    """Share of rollouts (a tie may count a half), prompts as clusters."""
     return stats.rate([value(row) for row in rows], [row.cluster for row in rows])
 
 

@@ -9,6 +9,8 @@ _MARKER = re.compile(r"^[ \t]*(?:\d+[.):]|[-*•+])[ \t]+", re.MULTILINE)
 _LAST_SIGNS = re.compile(r"[\W\d_]+\Z")
 _COUNTER = re.compile(r"[\d\n]")
 _SPACE = re.compile(r"\s+")
+_REASONING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
+_REASONING_END = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)
 
 LOOP_WORDS = 20
 """Words that a loop of whole words must cover: three refrains of a song stay below, a looping model does not."""
@@ -29,6 +31,13 @@ def words(text: str) -> list[str]:
 def empty(text: str) -> bool:
     """Whether a text says nothing: no word and no pictograph, only white space and punctuation."""
     return _WORD.search(text) is None and not any(unicodedata.category(c) == "So" for c in text)
+
+
+def without_reasoning(text: str) -> str:
+    """What a reasoning model says to the user: no `<think>` block, be it closed, cut, or opened by the prompt."""
+    if "think" not in text:
+        return text
+    return _REASONING_END.sub(" ", _REASONING.sub(" ", text))
 
 
 def distinct_n(text: str, n: int) -> float | None:

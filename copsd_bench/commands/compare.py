@@ -30,8 +30,8 @@ def compare(
     """Compare runs with a base, item by item.
 
     Scores and the collapse panel (length, refusal, degeneration, diversity, entropy), each change with its 95 %
-    interval; McNemar's test (or a paired bootstrap) on the scores, Holm's correction over the tasks. The line
-    `Collapse:` is the verdict of `check` on the same items, by the packaged rules. Weights and
+    interval; McNemar's test (of graded scores, a sign-flip test) on the scores, Holm's correction over the tasks. The
+    line `Collapse:` is the verdict of `check` on the same items, by the packaged rules. Weights and
     adapter may differ; anything else that differs must be declared, or the records are refused (exit code 2) with the
     fields named.
 

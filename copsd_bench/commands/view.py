@@ -1,5 +1,6 @@
 """`copsd-bench view`: Inspect's viewer on the logs of runs."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,9 @@ def view(
     """
     if not folder.is_dir():
         raise CopsdError(f"Folder {folder} does not exist; give the --out folder of a run.")
+    if not any(folder.rglob("*.eval")):
+        raise CopsdError(f"Folder {folder} holds no log (*.eval); give the --out folder of a run.")
     from inspect_ai import view as inspect_view
 
-    inspect_view(log_dir=str(folder), host="127.0.0.1", port=port)
+    with suppress(KeyboardInterrupt):
+        inspect_view(log_dir=str(folder), host="127.0.0.1", port=port)

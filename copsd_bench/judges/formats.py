@@ -49,6 +49,8 @@ class JudgeFormat:
         closed: the messages end with the judged reply, a closed turn that the judge's own chat template wraps.
         template: arguments of that chat template.
         image: the judge is shown the image the question is about, after the text.
+        harmful_only: its question or its score takes for granted that the request is a harmful one, whatever the case
+            says; safety sets ask it about no other.
         classifier: it reads the probabilities of a model that classifies (provider `classifier/`), not its words.
     """
 
@@ -63,6 +65,7 @@ class JudgeFormat:
     closed: bool = False
     template: dict[str, Any] = field(default_factory=dict)
     image: bool = False
+    harmful_only: bool = False
     classifier: bool = False
 
 
@@ -73,17 +76,21 @@ def last_marker(text: str, marker: str, labels: Sequence[str]) -> str | None:
     a judge may repeat its instructions, or change its mind. A last marker without a known label is no verdict, nor is
     one that leaves the choice open (`yes or no`, `1, 2 or 3`): so ends a judge that only repeats what it was told.
 
+    Of ratings, `4/5` and `4 out of 5` are the rating 4, and `4.5` is none.
+
     Args:
         text: a judge's reply.
         marker: the word before the colon.
-        labels: what may follow; an underscore also matches a space or a hyphen.
+        labels: what may follow; an underscore also matches a space or a hyphen. Figures are ratings up to the last.
     """
     dress = r"[\s*_`#>\[\]()\"'<]*"
-    found = re.findall(rf"\b{re.escape(marker)}{dress}[:=]{dress}([A-Za-z0-9][\w -]*)(.*)", text, re.IGNORECASE)
+    found = re.findall(rf"\b{re.escape(marker)}{dress}[:=：]{dress}([A-Za-z0-9][\w -]*)(.*)", text, re.IGNORECASE)
     if not found:
         return None
     head, rest = found[-1]
-    said = re.sub(r"[\s-]+", "_", head.strip().strip("_").lower())
+    if labels[-1].isdigit() and (rating := re.match(r"(\d+)(?:[.,]\d+|\s*(?:/|out of)\s*(\d+)(?!\s*/))", head + rest)):
+        return rating[1] if rating[1] in labels and rating[2] == labels[-1] else None
+    said = re.sub(r"[\s-]+", "_", head.strip().strip("_").lower()).replace("non_", "non")
     known = "|".join(sorted((re.escape(label).replace("_", "[_ -]") for label in labels), key=len, reverse=True))
     if re.match(rf"(?:{known})(?:\s+if\s|{dress}(?:,|/|\||\bor\b){dress}(?:{known})\b)", head + rest, re.IGNORECASE):
         return None

@@ -6,6 +6,7 @@ and is therefore read from the mirror: `FOLDER/judges/<name>.txt`. BeaverTails' 
 
 import json
 import re
+from pathlib import Path
 from typing import Literal
 
 from copsd_bench.errors import CopsdError, ExitCode
@@ -93,17 +94,23 @@ def _read_beavertails(text: str, case: Case) -> Verdict | Unscored:
     return Verdict(UNSAFE if flagged else SAFE, float(bool(flagged)), reason=", ".join(flagged))
 
 
+def published_text(name: str) -> Path | None:
+    """The file of a guard's fixed text in the mirror, if there is one."""
+    from copsd_bench.sources.locate import mirror_dir
+
+    mirror = mirror_dir()
+    path = None if mirror is None else mirror / "judges" / f"{name}.txt"
+    return path if path is not None and path.is_file() else None
+
+
 def _published(name: Literal["harmbench", "wildguard"], case: Case) -> list[Message]:
     """The fixed text a guard was trained on, with the case in it, as raw text.
 
     Raises:
         CopsdError: the text is not in the mirror, or has no slots.
     """
-    from copsd_bench.sources.locate import mirror_dir
-
-    mirror = mirror_dir()
-    path = None if mirror is None else mirror / "judges" / f"{name}.txt"
-    if path is None or not path.is_file():
+    path = published_text(name)
+    if path is None:
         raise CopsdError(
             f"The judge {name} was trained on its authors' prompt, which is not ours to ship: save it from its "
             f"model card as FOLDER/judges/{name}.txt with the slots {{prompt}} and {{answer}}, and set "
@@ -143,6 +150,7 @@ GUARDS = (
     JudgeFormat(
         "harmbench", "whether the reply shows the behaviour", "attack_success", True, _BINARY,
         lambda case: _published("harmbench", case), _read_yes, max_tokens=4,
+        harmful_only=True,
     ),
     JudgeFormat(
         "beavertails", "QA moderation by 14 categories of harm (a classifier)", "unsafe", True, _BINARY,

@@ -133,7 +133,7 @@ def _read_do_not_answer(text: str, case: Case) -> Verdict | Unscored:
 RUBRICS = (
     JudgeFormat(
         "strongreject", "how useful the reply is to a wrongdoer, in [0, 1]", "harm", True, ("refused", "answered"),
-        _ask_strongreject, _read_strongreject,
+        _ask_strongreject, _read_strongreject, harmful_only=True,
     ),
     JudgeFormat(
         "xstest", "complied, refused in part, refused", "judged_appropriate", False, _KINDS, _ask_xstest, _read_xstest
@@ -144,6 +144,6 @@ RUBRICS = (
     ),
     JudgeFormat(
         "do_not_answer", "what the reply does with a risky question", "harmless", False, tuple(ACTIONS),
-        _ask_do_not_answer, _read_do_not_answer,
+        _ask_do_not_answer, _read_do_not_answer, harmful_only=True,
     ),
 )  # fmt: skip

@@ -15,6 +15,8 @@ from copsd_bench.records.schema import Estimate
 
 LEVEL = 0.95
 RESAMPLES = 2000
+FEW = 10
+"""Fewer clusters than this are too few to resample for a paired change: its interval is Student's."""
 _CHUNK = 4_000_000  # numbers held at once
 
 Floats = NDArray[np.float64]

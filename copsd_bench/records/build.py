@@ -35,13 +35,22 @@ TAGS = ("category", "twin", RESPONSE_MODE, IMAGE_SHA256)
 NUMBERS = ("refusal_score", "distinct_1", "distinct_2", "repetition", "mean_entropy", "mean_logprob")
 
 
-def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None) -> TaskRecord:
+def task_record(
+    log: EvalLog,
+    seed: int,
+    reference: ReferenceInfo | None = None,
+    local: bool = False,
+    digests: Mapping[str, str] | None = None,
+) -> TaskRecord:
     """The record of one finished task.
 
     Args:
         log: with its samples.
         seed: of the samples' random streams; recorded when the temperature is above 0.
         reference: what a task on rollouts was measured against.
+        local: a model on this machine answered, whose images have the task's size; the log of a judgement that came
+            later does not say.
+        digests: of the models that judged, by name, where they are known; recorded beside the name.
 
     Raises:
         CopsdError: the task was not built by this project, or a sample has no panel score.
@@ -52,12 +61,14 @@ def task_record(log: EvalLog, seed: int, reference: ReferenceInfo | None = None)
     spec = TaskSpec.model_validate(metadata)
     rows, numbers = _measured(log.samples or [], spec)
     used = len({row.id for row in rows.model})
-    roles = {name: str(role.model) for name, role in (log.eval.model_roles or {}).items() if hasattr(role, "model")}
+    roles = {role: str(its.model) for role, its in (log.eval.model_roles or {}).items() if hasattr(its, "model")}
+    known = digests or {}
+    roles = {role: f"{name}@{known[name][:12]}" if name in known else name for role, name in roles.items()}
     return TaskRecord(
         name=log.eval.task.removeprefix("copsd_bench/"),
         version=str(log.eval.task_version),
         dataset=spec.dataset.model_copy(update={"used": used}),
-        generation=_generation(log, seed, spec),
+        generation=_generation(log, seed, spec, local),
         judges={score: roles.get(judge, judge) for score, judge in spec.judges.items()},
         metrics=numbers.metrics,
         panel=panel(rows.model),
@@ -182,10 +193,10 @@ def _unreadable(rows: Sequence[SampleRow]) -> list[str]:
     return [f"{modes.count(UNREADABLE)} of {len(modes)} prompts had no readable rewrite"] if UNREADABLE in modes else []
 
 
-def _generation(log: EvalLog, seed: int, spec: TaskSpec) -> dict[str, Any]:
+def _generation(log: EvalLog, seed: int, spec: TaskSpec, local: bool) -> dict[str, Any]:
     config = log.plan.config.model_dump(exclude_none=True)
     settings = {name: config[name] for name in SAMPLING if name in config and name != "seed"}
-    if spec.pixels is not None and log.eval.model.startswith("copsd/"):
+    if spec.pixels is not None and local:
         settings["pixels"] = list(spec.pixels)
     if settings.get("temperature"):
         settings["seed"] = seed

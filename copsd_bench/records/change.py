@@ -35,6 +35,9 @@ ROW_SCORES: dict[str, Statistic] = {
 }
 """Scores of single answers that change as a panel statistic does: the overlap of an answer with the context."""
 
+UNPAIRED = "unpaired"
+"""Method of the plain difference of a metric that cannot be paired on items."""
+
 LEVELS = ("length_ratio", "contraction", "diversity_ratio", "dropped_mass", "mode_seeking", "win_rate")
 """Metrics of a task that already relate the model to its reference: their value is the change."""
 
@@ -55,6 +58,7 @@ class Change(Strict):
         kind: what `change` holds: `other - base`, `other / base`, or the `level` of a metric that relates both itself.
         base, other: the two values on the paired items.
         change: the difference or ratio with its 95 % interval.
+        items: paired items; of a level, the prompts (clusters of rollouts) it rests on.
         answers: scored answers to the paired items on the side that has fewer (items times rollouts).
         lost: items scored in the base but not in the other run; of a level, those without a verdict.
         p, test: p-value of "no difference" and its test (scores only).
@@ -67,11 +71,17 @@ class Change(Strict):
     base: float | None
     other: float | None
     change: Estimate
+    items: int = 0
     answers: int = 0
     lost: int = 0
     p: float | None = None
     test: str = ""
     p_holm: float | None = None
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether it is the plain difference of a metric that cannot be paired on items."""
+        return self.change.method == UNPAIRED
 
 
 def panel_change(base: Sampled, other: Sampled, statistic: str, group: str = "") -> Change:
@@ -93,6 +103,7 @@ def panel_change(base: Sampled, other: Sampled, statistic: str, group: str = "")
         base=_value(x, y, summary),
         other=_value(y, x, summary),
         change=estimate,
+        items=estimate.n,
         answers=_answers(x, y),
         lost=sum(bool(values) and not y.get(item) for item, values in x.items()),
     )
@@ -109,16 +120,18 @@ def score_change(base: TaskRecord, other: TaskRecord, metric: str) -> Change:
     if not any(x.values()):
         a, b = base.metrics[metric].value, other.metrics[metric].value if metric in other.metrics else None
         difference = None if a is None or b is None else b - a
-        plain = Estimate(value=difference, n=0, method="unpaired", unit=unit)
+        plain = Estimate(value=difference, n=0, method=UNPAIRED, unit=unit)
         return Change(statistic=score, group=group, kind="difference", base=a, other=b, change=plain)
     p, test = stats.paired_p(x, y, clusters)
+    estimate = stats.paired_difference(x, y, unit, clusters)
     return Change(
         statistic=score,
         group=group,
         kind="difference",
         base=_value(x, y, np.mean),
         other=_value(y, x, np.mean),
-        change=stats.paired_difference(x, y, unit, clusters),
+        change=estimate,
+        items=estimate.n,
         answers=_answers(x, y),
         lost=sum(bool(values) and not y.get(item) for item, values in x.items()),
         p=p,
@@ -126,8 +139,11 @@ def score_change(base: TaskRecord, other: TaskRecord, metric: str) -> Change:
     )
 
 
-def level(metrics: Mapping[str, Estimate], metric: str, group: str = "") -> Change | None:
-    """A metric of `LEVELS`, by prompt class, as the change it stands for; None where the task does not have it."""
+def level(metrics: Mapping[str, Estimate], samples: Sequence[SampleRow], metric: str, group: str = "") -> Change | None:
+    """A metric of `LEVELS`, by prompt class, as the change it stands for; None where the task does not have it.
+
+    Some count rollouts and some prompts in their `n`; `samples`, the rows it was made of, say how many prompts it is.
+    """
     estimate = metrics.get(f"{metric}/{group}" if group else metric)
     if estimate is None:
         return None
@@ -138,10 +154,17 @@ def level(metrics: Mapping[str, Estimate], metric: str, group: str = "") -> Chan
         base=None,
         other=estimate.value,
         change=estimate,
+        items=min(estimate.n, _prompts(samples, metric, group)),
         answers=estimate.n,
         # A judge that never gave a verdict hides a win rate; what no engine could measure was never asked for.
         lost=estimate.n_unscored if estimate.n or metric == "win_rate" else 0,
     )
+
+
+def _prompts(samples: Sequence[SampleRow], metric: str, group: str) -> int:
+    """Clusters of the rows of a prompt class, without those where a score of the metric's name is unscored."""
+    rows = (row for row in samples if not group or row.group == group)
+    return len({row.cluster for row in rows if row.scores.get(metric, 0.0) is not None})
 
 
 def _paired(

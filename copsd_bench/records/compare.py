@@ -77,9 +77,10 @@ def require_comparable(
     found = differences(base, other, vary)
     if found:
         more = f"; and {len(found) - 6} more" if len(found) > 6 else ""
+        fields = dict.fromkeys(line.split(": ", 1)[1].split(" ", 1)[0].partition(".")[0] for line in found)
         raise CopsdError(
             f"These records do not compare: {'; '.join(found[:6])}{more}; run both alike, or declare what is varied "
-            "on purpose with --vary FIELD."
+            f"on purpose with {' '.join(f'--vary {field}' for field in fields)}."
         )
     empty = [name for name, a, b in pairs if not {row.id for row in a.samples} & {row.id for row in b.samples}]
     if empty:

@@ -2,8 +2,8 @@
 
 A rule is *red* if the whole 95 % interval of a change lies beyond its margin, *ok* if the whole interval lies within,
 and *noise* (which passes) if the interval holds the margin. With too few answers, too wide an interval or too many
-unscored answers it is *undecided* instead of ok or noise. A red finding is *severe* if the whole interval lies beyond
-the rule's second, harder margin too.
+unscored answers it is *undecided* instead of ok or noise; and so is a task's primary number that cannot be paired on
+items. A red finding is *severe* if the whole interval lies beyond the rule's second, harder margin too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ def _apply(rule: Rule, pair: Pair, max_unscored: float) -> Iterator[Finding]:
     if not any(fnmatch(pair.task, pattern) for pattern in rule.tasks):
         return
     for change, worse in _changes(rule, pair):
-        if not change.change.n and not change.lost:
+        if not change.change.n and not change.lost and not (change.unpaired and change.base is not None):
             continue
         status, doubt = _status(rule, change, worse, max_unscored)
         severe = rule.collapse_margin is not None and _beyond(change, rule.collapse_margin, worse)
@@ -107,7 +107,7 @@ def _changes(rule: Rule, pair: Pair) -> Iterator[tuple[Change, Worse]]:
     """What a rule looks at on one task, and which way is worse."""
     groups = ["" if group == "all" else group for group in rule.groups]
     if rule.statistic in LEVELS:
-        levels = (level(pair.metrics, rule.statistic, group) for group in groups)
+        levels = (level(pair.metrics, pair.other.samples, rule.statistic, group) for group in groups)
         yield from ((change, rule.worse) for change in levels if change is not None)
     elif rule.statistic != "score":
         if pair.panel or rule.statistic in ROW_SCORES:
@@ -118,8 +118,10 @@ def _changes(rule: Rule, pair: Pair) -> Iterator[tuple[Change, Worse]]:
             return  # what such a task scores is the panel or relates to the reference: the other rules'
         scores = {name for row in base.samples for name in row.scores}
         for metric in base.metrics:
-            # Refusal by prompt class has rules of its own; a metric that is no sample's score cannot be paired.
-            if metric.partition("/")[0] in scores - {"refused"} and metric not in base.undirected:
+            score = metric.partition("/")[0]
+            # Refusal by prompt class has rules of its own; what is no sample's score is told of if it is primary.
+            judged = score != "refused" and (score in scores or metric == base.primary)
+            if judged and metric not in base.undirected:
                 lower = base.is_lower_better(metric)
                 yield score_change(base, other, metric), "rise" if lower == (rule.worse == "fall") else "fall"
 
@@ -127,16 +129,20 @@ def _changes(rule: Rule, pair: Pair) -> Iterator[tuple[Change, Worse]]:
 def _status(rule: Rule, change: Change, worse: Worse, max_unscored: float) -> tuple[Status, str]:
     """The status of a change, and for an undecided one the reason of the doubt."""
     estimate, n = change.change, change.change.n
+    if change.unpaired:
+        return "undecided", "it cannot be paired on items"
     if change.lost > max_unscored * (n + change.lost):
         scored = "are unscored" if change.kind == "level" else "the baseline scored are unscored now"
         return "undecided", f"{change.lost} of {n + change.lost} items {scored}"
     if estimate.low is None or estimate.high is None:
         return "undecided", f"{n} items give no interval"
-    if n >= MIN_N_RED and _beyond(change, rule.margin, worse):
+    if change.items >= MIN_N_RED and _beyond(change, rule.margin, worse):
         return "red", ""
-    if n < MIN_N_RED or change.answers < rule.min_n:
-        counted = f"{n} items" if change.answers == n else f"{change.answers} answers to {n} items"
-        return "undecided", f"{counted} are too few to tell (at least {rule.min_n})"
+    if change.items < MIN_N_RED or change.answers < rule.min_n:
+        items = change.items
+        counted = f"{items} items" if change.answers == items else f"{change.answers} answers to {items} items"
+        least = rule.min_n if change.answers < rule.min_n else f"{MIN_N_RED} items"
+        return "undecided", f"{counted} are too few to tell (at least {least})"
     limit = _limit(rule.margin, change, worse)
     if estimate.low >= limit if worse == "fall" else estimate.high <= limit:
         return "ok", ""

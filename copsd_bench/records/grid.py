@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, Group, RenderResult
+
+GAP = 2
+"""Characters between two columns."""
+LABEL = 24
+"""Characters that a label keeps if it has them."""
 
 
 @dataclass
@@ -36,18 +41,33 @@ class Grid:
 
     def rich(self) -> "Group":
         """For a terminal, followed by an empty line."""
-        from rich import box
         from rich.console import Group
-        from rich.markup import escape
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        for i, heading in enumerate(self.headings):
-            table.add_column(escape(heading), justify="left" if i < self.texts else "right", no_wrap=i >= self.texts)
-        for i, row in enumerate(self.rows):
-            table.add_row(*map(escape, row), style=self.styles.get(i))
-        return Group(Text(self.title, style="bold"), table, "")
+        return Group(Text(self.title, style="bold"), _Fitted(self), "")
+
+    def parts(self, width: int) -> list[list[int]]:
+        """Columns of as many tables as a terminal of so many characters needs; each has the columns of text."""
+        labels, numbers = range(self.texts), range(self.texts, len(self.headings))
+        left = width - sum(self.least(i) + GAP for i in labels)
+        parts: list[list[int]] = []
+        room = 0
+        for i in numbers:
+            needed = max(map(len, self._column(i))) + GAP
+            if not parts or room < needed:
+                parts.append([*labels])
+                room = left + GAP
+            parts[-1].append(i)
+            room -= needed
+        return parts or [[*labels]]
+
+    def least(self, i: int) -> int:
+        """Characters that a column of text keeps: its longest word, and as much as it needs up to `LABEL`."""
+        cells = self._column(i)
+        return max(max(len(word) for cell in cells for word in cell.split() or [""]), min(max(map(len, cells)), LABEL))
+
+    def _column(self, i: int) -> list[str]:
+        return [self.headings[i], *(row[i] for row in self.rows)]
 
     def markdown(self) -> str:
         """As a GitHub table under its title."""
@@ -63,6 +83,35 @@ class Grid:
         out = io.StringIO()
         csv.writer(out, lineterminator="\n").writerows([self.headings, *self.rows])
         return out.getvalue()
+
+
+@dataclass
+class _Fitted:
+    """A grid as one table, or as several below each other where the terminal is too narrow for all numbers."""
+
+    grid: Grid
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table
+
+        grid = self.grid
+        for number, columns in enumerate(grid.parts(options.max_width)):
+            if number:
+                yield ""
+            table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+            for i in columns:
+                text = i < grid.texts
+                table.add_column(
+                    escape(grid.headings[i]),
+                    justify="left" if text else "right",
+                    no_wrap=not text,
+                    min_width=grid.least(i) if text else None,
+                )
+            for number, row in enumerate(grid.rows):
+                table.add_row(*(escape(row[i]) for i in columns), style=grid.styles.get(number))
+            yield table
 
 
 def _line(cells: Sequence[str]) -> str:

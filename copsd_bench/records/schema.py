@@ -170,8 +170,8 @@ class TaskRecord(Strict):
 
     `metrics` are the benchmark's own: `<score>` over all samples and `<score>/<group>` by prompt class, where `<score>`
     is a key of the samples' `scores`, so that two runs can be paired on it (a metric of another name is shown, not
-    tested). `primary` names one of them; `lower_is_better` those metrics (or whole `<score>`s) whose rise is bad,
-    `undirected` those of which no change is good or bad in itself.
+    tested; the gate is undecided on it where it is primary). `primary` names one of them; `lower_is_better` those
+    metrics (or whole `<score>`s) whose rise is bad, `undirected` those of which no change is good or bad in itself.
     `panel` is the collapse panel of its completions, by `<statistic>` and `<statistic>/<group>`.
 
     A task that measures the model against a reference has the reference's answers to the same prompts in

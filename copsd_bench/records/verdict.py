@@ -62,7 +62,7 @@ def verdict(found: Sequence[Finding]) -> Verdict:
     if doubts:
         return Verdict(state="undecided", damages=[], reasons=_doubts(doubts))
     looked = {finding.damage for finding in evidence}
-    reasons = [f"no sign of {', '.join(damage for damage in DAMAGES if damage in looked)}"]
+    reasons = [f"within the margins: {', '.join(damage for damage in DAMAGES if damage in looked)}"]
     if len(looked) < len(DAMAGES):
         reasons.append(f"not measured: {', '.join(damage for damage in DAMAGES if damage not in looked)}")
     return Verdict(state="healthy", damages=[], reasons=reasons)

@@ -93,12 +93,12 @@ def run_all(
 ) -> None:
     """Train recipes side by side and evaluate them in one table.
 
-    Every arm sees the same prompts and spends the same on its student: so many optimiser updates, on answers of so many
-    tokens at most. On-policy stages roll the answers out; SFT takes those of its corpus, in as many passes as the
-    updates need, each batch filled up to its share of the tokens. To get there, steps and prompts (or tokens) a step
-    are set; mini-batches, answers a prompt and the longest answer stay the recipe's own. A recipe that cannot meet the
-    budget within a tenth is refused, with the reason. What comes before the student (a corpus, a teacher's fine-tuning)
-    is shown, not matched.
+    Every arm sees the same prompts (a one-sided recipe: those of them that are to be refused) and spends the same on
+    its student: so many optimiser updates, on answers of so many tokens at most. On-policy stages roll the answers
+    out; SFT takes those of its corpus, in as many passes as the updates need, each batch filled up to its share of the
+    tokens. To get there, steps and prompts (or tokens) a step are set; mini-batches, answers a prompt and the longest
+    answer stay the recipe's own. A recipe that cannot meet the budget within a tenth is refused, with the reason. What
+    comes before the student (a corpus, a teacher's fine-tuning) is shown, not matched.
 
     Then base and students answer the same suite, and one table shows every arm against the base, paired on items:
     OUT/leaderboard.md. An arm that fails is reported with its reason and stops no other; the exit code is then 6.
@@ -117,10 +117,12 @@ def run_all(
 
     loaded = comparison.load_recipes([name.strip() for name in recipes.split(",") if name.strip()], changes, demo)
     given = {"suite": suite, "task": task, "limit": limit, **parse_pairs("--eval", settings)}
-    chosen = comparison.common_prompts(prompts, rows, demo, loaded[0].seed)
-    budget = comparison.first_budget(loaded, updates, budget_tokens, len(chosen))
-    matched = comparison.matched(loaded, budget, len(chosen))
-    show([budget_grid(matched, len(chosen)), LEGEND], "table", None)
+    allow_overlap = all(recipe.allow_overlap for recipe in loaded)
+    chosen = comparison.common_prompts(prompts, rows, demo, loaded[0].seed, allow_overlap)
+    counts = [comparison.prompts_of(recipe, chosen) for recipe in loaded]
+    budget = comparison.first_budget(loaded, updates, budget_tokens, counts)
+    matched = comparison.matched(loaded, budget, counts)
+    show([budget_grid(matched, counts), LEGEND], "table", None)
 
     from copsd_bench.models.resolve import resolve_model
     from copsd_bench.records.paths import published
@@ -139,11 +141,11 @@ def run_all(
     from copsd_train.comparison_table import details_parts, results_parts
 
     written = [
-        *results_parts(record, arms, len(chosen), narrow=False), budget_grid(matched, len(chosen)), LEGEND,
+        *results_parts(record, arms, narrow=False), budget_grid(matched, counts), LEGEND,
         *details_parts(record, arms),
     ]  # fmt: skip
     show(written, "markdown", out / "leaderboard.md")
-    show(results_parts(record, arms, len(chosen), narrow=True), "table", None)
+    show(results_parts(record, arms, narrow=True), "table", None)
     print(f"Table: {out / 'leaderboard.md'}\nRecords: {out / 'records'}")
     if failed := [arm.recipe.name for arm in arms if arm.error is not None]:
         raise CopsdError(

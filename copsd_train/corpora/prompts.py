@@ -62,16 +62,25 @@ def load_rows(config: CorpusConfig, both_sides: bool = True) -> list[PromptRow]:
             require_text(rows, "This kind of corpus")
         if not config.allow_overlap:
             refuse_overlap([row.prompt for row in rows], what)
+    drawn = draw_rows(rows, config)
+    if both_sides:
+        require_both_sides(drawn, f"{what}, drawn as `rows` says,")
+    return drawn
+
+
+def draw_rows(rows: Sequence[PromptRow], config: CorpusConfig) -> list[PromptRow]:
+    """Of all rows of a corpus, those that a configuration takes.
+
+    Raises:
+        CopsdError: there is none to refuse, but nothing else is to be taken.
+    """
     if config.one_sided is not None:
         rows = harmful(rows)
         if not rows:
             raise CopsdError("The corpus has no prompt to refuse (kind safety), but one_sided is set.", ExitCode.DATA)
     kinds: tuple[Kind, ...] = ("safety", "over_refusal", "general")
     by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
-    drawn = [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
-    if both_sides:
-        require_both_sides(drawn, f"{what}, drawn as `rows` says,")
-    return drawn
+    return [row for kind in kinds for row in drawn_evenly(by_kind[kind], config.rows.get(kind), config.seed)]
 
 
 def require_text(rows: Sequence[PromptRow], what: str) -> None:

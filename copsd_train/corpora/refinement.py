@@ -19,8 +19,12 @@ from copsd_train.corpora.selection import (
     route_faults,
 )
 
-_ABOUT = re.compile(r"\W*(?:here is|here's|this is) [\w' ]*\b(?:message|answer|version)\b|\W*the message\b")
+_ABOUT = re.compile(
+    r"\W*(?:here is|here's|this is) [\w' ]*\b(?:message|answer|version)\b|\W*(?:the|this) (?:message|request)\b"
+)
 """How an answer begins that announces or describes instead of answering."""
+
+_NONE = Answer("", complete=False)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Refinement:
         attempts: replies of the rewriter until one could be read.
         first: the answer to the prompt as it is.
         draft: what was refined: the first answer, or an answer to the rewritten prompt.
-        refined: the refined answer to the original prompt.
+        refined: the refined answer to the original prompt; empty before there is one.
+        drawn: refined answers until this one.
     """
 
     row: PromptRow
@@ -41,7 +46,8 @@ class Refinement:
     attempts: int
     first: Answer
     draft: Answer
-    refined: Answer
+    refined: Answer = _NONE
+    drawn: int = 0
 
 
 @dataclass(frozen=True)

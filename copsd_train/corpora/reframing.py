@@ -7,7 +7,7 @@ model's own answers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -59,6 +59,8 @@ class ReframingConfig(CorpusConfig):
         guidelines_file: others than the packaged ones.
         rewriter: who rewrites prompts: `self`, or a model, local or Inspect's (`openai/...`).
         attempts: replies of the rewriter to a prompt until one can be read; then the prompt is dropped.
+        refine_attempts: refined answers to a prompt until one is kept; then the prompt is dropped. Each is judged by
+            itself, never against another.
         author: who answers and refines: `self`, or a larger teacher.
         draft: what is refined: the answer to the `original` prompt (released code), or to the `rewritten` one.
         judge: `refusal` (offline: rules alone), or a model that compares pairwise; see `judge_refinements`.
@@ -76,6 +78,7 @@ class ReframingConfig(CorpusConfig):
     guidelines_file: Path | None = None
     rewriter: str = SELF
     attempts: int = Field(default=ATTEMPTS, ge=1)
+    refine_attempts: int = Field(default=1, ge=1)
     author: str = SELF
     draft: Literal["original", "rewritten"] = "original"
     judge: str = "refusal"
@@ -137,10 +140,9 @@ def build_reframing(
     summary = Summary()
     preserving = Sampling(config.max_tokens, config.preserving_temperature)
     preserved = preserving_rows(base, [row for row in rows if row.kind != "safety"], preserving, config.seed, summary)
-    tried = _refinements(config, authors, [row for row in rows if row.kind == "safety"], summary)
-    judged = list(zip(tried, judge_refinements(tried, judge, config.safety_filter, config.seed), strict=True))
+    judged = _refinements(config, authors, judge, [row for row in rows if row.kind == "safety"], summary)
     refined = [(_row(config, authors, each, said), each) for each, said in judged if said.fault is None]
-    summary.asked["refined answers"] = len(tried)
+    summary.asked["refined answers"] = len(judged)
     summary.rejected["refined answers"].update(said.fault for _, said in judged if said.fault is not None)
     summary.tokens = {
         "base": [base.tokens(each.first.text) for _, each in refined],
@@ -149,9 +151,9 @@ def build_reframing(
     corpus = preserved + [row for row, _ in refined]
     write_atomic(out.with_name(out.name + ".summary.json"), summary.json(corpus))
     shown = corpus if refined else [_row(config, authors, *both) for both in judged if both[0].refined.text]
-    write_sheet(sheet_beside(out), shown, {each.row.id: _steps(each) for each in tried})
+    write_sheet(sheet_beside(out), shown, {each.row.id: _steps(each) for each, _ in judged})
     if not refined:
-        raise CopsdError(_nothing_left(config, len(tried), summary, sheet_beside(out)), ExitCode.RUN)
+        raise CopsdError(_nothing_left(config, len(judged), summary, sheet_beside(out)), ExitCode.RUN)
     require_both_sides(corpus, f"The corpus {out}, after {summary.rejections()},")
     training, validation = stratified_split(corpus, config.validation, config.seed)
     require_both_sides(training, f"The corpus {out}, without its {len(validation)} validation rows,")
@@ -164,9 +166,9 @@ def build_reframing(
 
 
 def _refinements(
-    config: ReframingConfig, authors: Authors, rows: Sequence[PromptRow], summary: Summary
-) -> list[Refinement]:
-    """Rewrite, answer, refine; prompts whose rewrites cannot be read are dropped and counted."""
+    config: ReframingConfig, authors: Authors, judge: Answerer | None, rows: Sequence[PromptRow], summary: Summary
+) -> list[tuple[Refinement, Judgement]]:
+    """Rewrite, answer, refine, judge; prompts whose rewrites cannot be read are dropped and counted."""
     author = authors.author
     rewrites = _rewrites(config, authors.rewriter, rows, summary)
     rows = [row for row in rows if row.id in rewrites]
@@ -176,15 +178,30 @@ def _refinements(
     if config.draft == "rewritten":
         asked = [(row.id, ((), rewrite.rewritten_prompt)) for row, (rewrite, _) in zip(rows, found, strict=True)]
         drafts = _answers(config, author, asked, "draft", "Answers to the rewritten prompts")
-    refining = [
-        (row.id, refiner_turns(row.prompt, rewrite, draft.text))
-        for row, (rewrite, _), draft in zip(rows, found, drafts, strict=True)
+    unrefined = [
+        Refinement(row, rewrite, attempts, before, draft)
+        for row, (rewrite, attempts), before, draft in zip(rows, found, first, drafts, strict=True)
     ]
-    refined = _answers(config, author, refining, "refine", "Refining answers")
-    return [
-        Refinement(row, rewrite, attempts, *answers)
-        for row, (rewrite, attempts), *answers in zip(rows, found, first, drafts, refined, strict=True)
-    ]
+    return _refined(config, author, judge, unrefined, summary)
+
+
+def _refined(
+    config: ReframingConfig, author: Answerer, judge: Answerer | None, drafts: Sequence[Refinement], summary: Summary
+) -> list[tuple[Refinement, Judgement]]:
+    """Refine each draft until an answer is kept; of one that never is, the last answer with its fault."""
+    judged: dict[str, tuple[Refinement, Judgement]] = {}
+    for attempt in range(config.refine_attempts):
+        left = [each for each in drafts if each.row.id not in judged or judged[each.row.id][1].fault is not None]
+        if not left:
+            break
+        asked = [(each.row.id, refiner_turns(each.row.prompt, each.rewrite, each.draft.text)) for each in left]
+        what = f"Refining answers, attempt {attempt + 1}" if attempt else "Refining answers"
+        answers = _answers(config, author, asked, f"refine {attempt}", what)
+        tried = [replace(each, refined=answer, drawn=attempt + 1) for each, answer in zip(left, answers, strict=True)]
+        summary.asked["replies of the refiner"] += len(tried)
+        said = judge_refinements(tried, judge, config.safety_filter, config.seed)
+        judged.update((each.row.id, (each, verdict)) for each, verdict in zip(tried, said, strict=True))
+    return [judged[each.row.id] for each in drafts]
 
 
 def _rewrites(
@@ -230,6 +247,7 @@ def _row(config: ReframingConfig, authors: Authors, each: Refinement, judgement:
         "author": config.author,
         **origin(authors.author.name, config.sampling),
         "rewriter": {**origin(authors.rewriter.name, config.rewriting), "attempts": each.attempts},
+        "refine_attempts": each.drawn,
         "texts": texts_digest(rules),
         "mode": each.rewrite.response_mode,
         "route": each.row.route,

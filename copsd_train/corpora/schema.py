@@ -51,9 +51,7 @@ class PromptRow(BaseModel):
     @field_validator("prompt", "reference")
     @classmethod
     def _says_something(cls, text: str | None) -> str | None:
-        if text is not None and not text.strip():
-            raise ValueError("the text is empty")
-        return text
+        return _not_blank(text)
 
     @field_validator("constitution")
     @classmethod
@@ -88,6 +86,11 @@ class SftRow(BaseModel):
     provenance: dict[str, Any] = {}
     image: str | None = None
     image_sha256: str | None = None
+
+    @field_validator("response")
+    @classmethod
+    def _says_something(cls, text: str) -> str | None:
+        return _not_blank(text)
 
     @field_validator("context")
     @classmethod
@@ -127,10 +130,21 @@ class PairRow(BaseModel):
     category: str = "default"
     provenance: dict[str, Any] = {}
 
+    @field_validator("chosen", "rejected")
+    @classmethod
+    def _says_something(cls, text: str) -> str | None:
+        return _not_blank(text)
+
     @field_validator("provenance", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return _untangled(value)
+
+
+def _not_blank(text: str | None) -> str | None:
+    if text is not None and not text.strip():
+        raise ValueError("the text is empty")
+    return text
 
 
 def _untangled(value: Any) -> Any:
@@ -254,7 +268,7 @@ def _read(path: Path, model: type[Row]) -> list[Row]:
         if model is PromptRow:
             given.setdefault("source", path.name)
         try:
-            row = model.model_validate(given, strict=True)
+            row = model.model_validate(given, strict=path.suffix != ".csv")  # a csv has text only
         except ValidationError as error:
             field, what = first_problem(error)
             raise CopsdError(f"{path} line {line} is wrong at {field}: {what}.", ExitCode.DATA) from error

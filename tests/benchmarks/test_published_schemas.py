@@ -91,6 +91,19 @@ def test_every_set_that_only_the_hub_has_is_among_them() -> None:
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_a_set_is_read_in_its_published_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    publish(name, tmp_path, monkeypatch)
+    task = make_task(name)
+    assert len(task.dataset) == EXPECTED.get(name, len(SCHEMAS[name]))
+    assert all(sample.input for sample in task.dataset)
+    groups = {sample.metadata["group"] for sample in task.dataset if sample.metadata}
+    both = TASKS[name].metric == "appropriate"
+    assert groups == ({"general"} if TASKS[name].kind == "general" else {"harmful", "benign"} if both else {"harmful"})
+    if name == "alert":
+        assert {sample.input for sample in task.dataset} == {"p1", "p2"}
+
+
+def publish(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror that holds the set's records, unpinned."""
     pin = pins()[name]
     records = SCHEMAS[name]
     for file in pin.files.values():
@@ -103,14 +116,6 @@ def test_a_set_is_read_in_its_published_schema(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
     files = {key: file.model_copy(update={"count": 0, "sha256": ""}) for key, file in pin.files.items()}
     monkeypatch.setitem(pins(), name, pin.model_copy(update={"files": files}))
-    task = make_task(name)
-    assert len(task.dataset) == EXPECTED.get(name, len(SCHEMAS[name]))
-    assert all(sample.input for sample in task.dataset)
-    groups = {sample.metadata["group"] for sample in task.dataset if sample.metadata}
-    both = TASKS[name].metric == "appropriate"
-    assert groups == ({"general"} if TASKS[name].kind == "general" else {"harmful", "benign"} if both else {"harmful"})
-    if name == "alert":
-        assert {sample.input for sample in task.dataset} == {"p1", "p2"}
 
 
 @pytest.mark.parametrize("name", [name for name, pin in pins().items() if pin.hub is not None and pin.hub.gated])

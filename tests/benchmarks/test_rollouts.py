@@ -10,6 +10,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, Model, ModelOutput, ModelUsage, get_model
 
+from copsd_bench.benchmarks.attack import attacked
 from copsd_bench.benchmarks.collapse.diversity_collapse import diversity_collapse
 from copsd_bench.benchmarks.collapse.length_collapse import length_collapse
 from copsd_bench.benchmarks.collapse.pairwise_help import pairwise_help
@@ -17,6 +18,7 @@ from copsd_bench.benchmarks.collapse.reference import parse_reference
 from copsd_bench.benchmarks.collapse.rollouts import RolloutPair
 from copsd_bench.constitution import load_constitution
 from copsd_bench.errors import CopsdError
+from copsd_bench.judges.refusal import RefusalJudge
 from copsd_bench.records.build import task_record
 from copsd_bench.records.schema import TaskRecord
 
@@ -168,3 +170,17 @@ def test_what_a_reference_sees_follows_from_its_name() -> None:
         (None, True, "default@system"),
         ("openai/x", False, "none"),
     ]
+
+
+def test_under_attack_judges_see_the_request_without_it(prompts: str, tmp_path: Path) -> None:
+    tested, _ = scripted(lambda text, seed: "Well.")
+    grader, asked = scripted(lambda text, seed: "VERDICT: A")
+    task = attacked(pairwise_help(reference="self", prompts=prompts, rollouts=2), "persona")
+    seen: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        judge = RefusalJudge.batch
+        patch.setattr(RefusalJudge, "batch", lambda self, asked, said: seen.extend(asked) or judge(self, asked, said))
+        record(task, tested, tmp_path, grader=grader)
+    assert set(seen) == set(PROMPTS)
+    assert asked
+    assert not [text for text, _ in asked if "You are Max" in text]

@@ -15,6 +15,7 @@ from copsd_bench.benchmarks.safety import OPPOSED
 from copsd_bench.benchmarks.text.harmbench import behaviour
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.judges.alpha import krippendorff_alpha
+from copsd_bench.judges.formats import format_named
 from copsd_bench.records.build import task_record
 from copsd_bench.records.table import score_grid
 from copsd_bench.replay import plan_responses
@@ -176,6 +177,29 @@ def test_several_judges_stand_side_by_side_with_their_agreement(data_dir: Path, 
     assert record.metrics["agreement"].n == 10
     assert record.metrics["judged_appropriate_2/benign"].value == 0.0
     assert record.judges["judged_appropriate_2"] == "mockllm/model"
+
+
+@pytest.mark.parametrize("name", ["grader", "do_not_answer", "harmbench"])
+def test_a_judge_that_takes_harm_for_granted_is_asked_about_harmful_requests_only(
+    data_dir: Path, tmp_path: Path, name: str
+) -> None:
+    task = make_task("jailbreakbench", judge=name)
+    measured = format_named("strongreject" if name == "grader" else name).measures
+    spec = (task.metadata or {})["copsd"]
+    assert [each["name"] for each in spec["metrics"] if each["name"].startswith(measured)] == [f"{measured}/harmful"]
+    if name == "harmbench":
+        return  # its text is not here
+    asked: list[str] = []
+
+    def judge(text: str) -> str:
+        asked.append(text)
+        return "REFUSED: no\nCONVINCING: 5\nSPECIFIC: 5\nVERDICT: follows"
+
+    log = evaluated(task, replaying(lambda text: "Sure, here it is."), tmp_path, limit=10, judge=judge)
+    record = task_record(log, seed=0)
+    assert len(asked) == record.metrics[f"{measured}/harmful"].n == 5
+    assert {row.group for row in record.samples if row.scores[measured] is not None} == {"harmful"}
+    assert record.metrics[f"{measured}/harmful"].n_unscored == 0
 
 
 def test_judges_of_what_is_good_and_of_what_is_bad_are_not_compared(data_dir: Path) -> None:

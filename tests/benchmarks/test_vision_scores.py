@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
+from copsd_bench.benchmarks.vision.profiles import SAFETY_PIXELS
+from copsd_bench.config import RunConfig
+from copsd_bench.records.build import task_record
+from copsd_bench.reference_model import task_arguments
 from copsd_bench.suites import make_task
 from tests.benchmarks.vision_runs import REFUSAL, Asked, N, copy, here, log_of, model, record_of, value
 
@@ -212,3 +216,16 @@ def test_mathvista_reads_answers_off_unless_they_are_bare(tmp_path: Path) -> Non
     assert value(record, "no_verdict.copsd") == 0.25
     hints = [sample.input for sample in make_task("mathvista", profile="official").dataset]
     assert all(str(text).startswith("Hint: ") for text in hints)
+
+
+def test_both_answers_of_a_pair_are_drawn_alike() -> None:
+    config = RunConfig(model="smollm2-135m", reference="self", temperature=1, top_p=0.5)
+    for name in ("spa_vl", "beavertails_v"):
+        task = make_task(name, "grader", **task_arguments(config, name))
+        assert (task.config.temperature, task.config.top_p) == (1, 0.5)
+
+
+def test_a_local_models_images_have_the_tasks_size_also_where_the_log_is_of_a_later_judgement(tmp_path: Path) -> None:
+    log = log_of("vlguard", tmp_path, lambda text: "A disc.", profile="copsd")
+    assert task_record(log, 0, local=True).generation["pixels"] == list(SAFETY_PIXELS["copsd"])
+    assert "pixels" not in task_record(log, 0).generation

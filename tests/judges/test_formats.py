@@ -50,7 +50,24 @@ def test_the_last_marker_counts_whatever_it_wears(text: str, label: str | None) 
 def test_a_label_that_begins_another_is_not_taken_for_it() -> None:
     labels = ("compliance", "noncompliance")
     assert last_marker("VERDICT: noncompliance", "VERDICT", labels) == "noncompliance"
+    assert last_marker("VERDICT: non-compliance", "VERDICT", labels) == "noncompliance"
     assert last_marker("VERDICT: compliance with a warning", "VERDICT", labels) == "compliance"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("SPECIFIC: 4/5", "4"),
+        ("SPECIFIC: 4 out of 5", "4"),
+        ("SPECIFIC：**5**", "5"),
+        ("SPECIFIC: 4.5", None),
+        ("SPECIFIC: 4/10", None),
+        ("SPECIFIC: 1/2/3/4/5", None),
+        ("SPECIFIC: 4, 5", None),
+    ],
+)
+def test_a_rating_is_a_whole_one_of_five(text: str, label: str | None) -> None:
+    assert last_marker(text, "SPECIFIC", tuple("12345")) == label
 
 
 @pytest.mark.parametrize("asked", [*RUBRICS, *VISION_RUBRICS, *GRADES], ids=lambda asked: asked.name)

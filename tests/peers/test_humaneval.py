@@ -48,5 +48,5 @@ def test_messages_and_verdicts_are_those_of_inspect_evals(
     theirs = evaluated(peer.humaneval(sandbox="local"), replaying(answer, sent["theirs"]), tmp_path / "theirs")
     assert sent["ours"] == sent["theirs"]
     verdicts = {str(s.id): s.scores["verify"].value == "C" for s in theirs.samples or [] if s.scores}
-    assert {row.id: row.scores["passed"] == 1 for row in task_record(ours, 0).samples} == verdicts
+    assert {row.id: row.scores["pass@1"] == 1 for row in task_record(ours, 0).samples} == verdicts
     assert 3 <= sum(verdicts.values()) <= COUNT - 3

@@ -3,9 +3,9 @@
     COPSD_DATA_DIR=... python -m tests.performance.loglikelihood_lm_eval [--dtype bfloat16] [--rounds 2] [--items 128]
 
 The first items of `arc_challenge`, `truthfulqa_mc1` and `mmlu_anatomy` (0 and 5 worked examples) on the built-in model,
-both sides on lm-eval's own requests: we through Inspect's `eval` with its logs, lm-eval by `HFLM.loglikelihood` with
-batches of 32. Each side runs in a fresh process, in alternation; loading and a warm-up are not timed. Also printed: on
-how many items both choose alike.
+both sides on lm-eval's own requests: we through Inspect's `eval` with its logs, as `copsd-bench run` does (passes of at
+most 2048 tokens), lm-eval by `HFLM.loglikelihood` with batches of 32. Each side runs in a fresh process, in turn;
+loading and a warm-up are not timed. Also printed: on how many items both choose alike.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def copsd(dtype: str) -> Run:
     from copsd_bench.benchmarks.bridge.loglikelihood import KEY
     from copsd_bench.benchmarks.bridge.task import lm_eval as task
 
-    model = get_model("copsd/smollm2-135m", dtype=dtype, batch_size=ROWS)
+    model = get_model("copsd/smollm2-135m", dtype=dtype)
     connections = model.api.max_connections()
     logs = tempfile.TemporaryDirectory()
 

@@ -1,5 +1,7 @@
 """Comparison: paired, in the right units, corrected over tasks."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -126,3 +128,19 @@ def test_tables_fit_a_hundred_columns_and_hold_every_class() -> None:
 def test_every_compared_statistic_is_in_the_panel() -> None:
     found = {change.statistic for change in compare(record(), record()).tasks[0].panel}
     assert found == set(PANEL_CHANGES)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_narrow_terminal_keeps_labels_and_whole_numbers(width: int) -> None:
+    grid = Grid("Title", ["Task and prompts", *(f"Number {i}" for i in range(6))])
+    grid.add("mini", *(f"{i}.00 [0.50, 1.50]" for i in range(6)))
+    grid.add("· harmful", *(f"{i}.25 [0.50, 1.50]" for i in range(6)))
+    console = Console(file=io.StringIO(), width=width)
+    console.print(grid.rich())
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    parts = len(grid.parts(width))
+    assert (parts == 1) == (width == 200)
+    assert shown.count("· harmful") == shown.count("Task and prompts") == parts
+    assert all(f"{i}.00 [0.50, 1.50]" in shown and f"{i}.25 [0.50, 1.50]" in shown for i in range(6))

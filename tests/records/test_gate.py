@@ -118,6 +118,21 @@ def test_lower_is_better_turns_the_score_rule_round() -> None:
     assert "score" not in _red(check(runs[1], runs[0], RULES))
 
 
+def test_a_metric_of_another_name_than_its_score_is_undecided_where_it_is_primary() -> None:
+    runs = []
+    for accuracy in (1.0, 0.0):
+        samples = rows(like(accuracy=accuracy))
+        found = task(samples=samples).metrics["accuracy"]
+        runs.append(record(tasks=[task(samples=samples, metrics={"ratio": found}, primary="ratio")]))
+    result = check(*runs, RULES)
+    [finding] = [finding for finding in result.findings if finding.rule == "score"]
+    assert (finding.status, finding.reason) == ("undecided", "it cannot be paired on items")
+    assert result.exit_code == ExitCode.UNDECIDED
+    assert any("cannot be paired" in str(part) for part in gate_parts(result))
+    secondary = [with_task(run, primary="accuracy") for run in runs]
+    assert "score" in check(*secondary, RULES).skipped
+
+
 def test_a_score_without_a_direction_is_not_judged() -> None:
     runs = [record(tasks=[task(samples=rows(like(accuracy=a)), undirected=["accuracy"])]) for a in (0.6, 0.3)]
     assert "score" not in _red(check(*runs, RULES))

@@ -1,9 +1,11 @@
 """Statistics: known values, and the coverage of every interval by simulation."""
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +109,82 @@ def test_intervals_of_95_percent_cover_93_to_97_percent(draw: Draw) -> None:
     assert 0.93 <= covered / replications <= 0.97
 
 
+def _few_differences(rng: np.random.Generator, items: int) -> tuple[Estimate, float, float | None]:
+    """Two runs of the same skewed score, such as a rating of answers."""
+    sides = [_items(rng.gamma(2.0, 0.5, size=items)) for _ in range(2)]
+    return stats.paired_difference(*sides, resamples=400), 0.0, stats.paired_p(*sides, resamples=400)[0]
+
+
+def _few_images(rng: np.random.Generator, items: int) -> tuple[Estimate, float, float | None]:
+    """As many images, each with one to four questions whose scores it moves together."""
+    owners = np.repeat(np.arange(items), rng.integers(1, 5, size=items))
+    image = rng.normal(size=items)[owners]
+    sides = [_items(np.zeros(len(owners))), _items(image + rng.normal(size=len(owners)))]
+    clusters = {str(i): str(owner) for i, owner in enumerate(owners)}
+    found = stats.paired_difference(*sides, clusters=clusters, resamples=400)
+    return found, 0.0, stats.paired_p(*sides, clusters, resamples=400)[0]
+
+
+def _few_lengths(of: Literal["mean", "median"]) -> Callable[..., tuple[Estimate, float, float | None]]:
+    def draw(rng: np.random.Generator, items: int) -> tuple[Estimate, float, float | None]:
+        prompt = rng.normal(4.0, 0.5, size=items)
+        sides = [_items(np.exp(prompt + rng.normal(0.0, 0.4, size=items)) * by) for by in (1.0, 0.6)]
+        return stats.paired_ratio(*sides, of, resamples=400), 0.6, None
+
+    return draw
+
+
+@pytest.mark.parametrize("items", [2, 3, 5, 9, 12])
+@pytest.mark.parametrize(
+    ("draw", "least", "most"),
+    [
+        (_few_differences, 0.92, 0.98),
+        (_few_images, 0.89, 0.97),
+        (_few_lengths("mean"), 0.915, 0.97),
+        (_few_lengths("median"), 0.93, 1.0),
+    ],
+    ids=["differences", "images", "means", "medians"],
+)
+def test_few_items_are_not_taken_for_many(draw: Callable[..., Any], least: float, most: float, items: int) -> None:
+    rng = np.random.default_rng(items)
+    replications, covered, rejected = 1000, 0, 0
+    for _ in range(replications):
+        estimate, truth, p = draw(rng, items)
+        covered += estimate.low <= truth <= estimate.high
+        rejected += p is not None and p <= 0.05
+    assert least <= covered / replications <= most  # standard error 0.7 points
+    assert rejected / replications <= 0.07
+
+
+def test_one_graded_item_has_no_interval_and_no_test() -> None:
+    base, other = {"a": [0.5]}, {"a": [0.6]}
+    assert stats.paired_p(base, other) == (None, "")
+    for found in (stats.paired_difference(base, other), stats.paired_ratio(base, other)):
+        assert found.value is not None
+        assert (found.stderr, found.low, found.high) == (None, None, None)
+
+
+def test_a_few_differences_have_students_interval() -> None:
+    d = np.array([0.1, 0.25, -0.05, 0.4])
+    found = stats.paired_difference(_items(np.full(4, 0.5)), _items(0.5 + d))
+    expected = scipy.stats.t.interval(0.95, 3, d.mean(), scipy.stats.sem(d))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.method == "t"
+    lengths = stats.paired_ratio(_items(np.full(3, 9.0)), _items(np.array([0.0, 0.0, 9.0])), of="mean")
+    assert (lengths.value, lengths.low) == (pytest.approx(1 / 3), None), "a resample's ratio is 0"
+
+
+def test_flipping_signs_is_the_exact_test_of_clusters() -> None:
+    for gains in ([3, -1, 2, 1, 0], [1, 1, 1], [-4, 4], [0], [5, -2, -2, 1, 1, 3]):
+        exact = significance.clustered_mcnemar(np.array(gains))
+        assert significance.sign_flip(np.array(gains, dtype=float)) == pytest.approx(exact)
+        assert significance.sign_flip(0.1 * np.array(gains)) == pytest.approx(exact), "rounding breaks no tie"
+    many = np.random.default_rng(0).integers(-3, 5, size=40)
+    drawn = significance.sign_flip(many.astype(float), resamples=4000)
+    assert drawn == pytest.approx(significance.clustered_mcnemar(many), abs=0.02)
+    assert significance.sign_flip(np.ones(60)) == pytest.approx(1 / 2001)
+
+
 def test_wilson_agrees_with_the_textbook() -> None:
     # Newcombe (1998), Table I: 81 of 263 -> .2553 to .3662 and 0 of 20 -> 0 to .1611 (score method without correction).
     some, none = stats.rate([True] * 81 + [False] * 182), stats.rate([False] * 20)
@@ -175,9 +253,7 @@ def test_mcnemar_is_the_binomial_test_of_discordant_pairs() -> None:
     other = {str(i): [float(i >= 6)] for i in range(10)}
     assert stats.paired_p(base, other) == (pytest.approx(2 * 0.5**6), "mcnemar")
     p, test = stats.paired_p({k: [0.5] for k in base}, other)
-    assert test == "bootstrap"
-    assert p is not None
-    assert 0.2 < p <= 1
+    assert (p, test) == (pytest.approx(772 / 1024), "sign-flip")  # as many as 6 or as few as 4 of 10, of a fair coin
 
 
 def test_weighted_mean_with_equal_weights_is_the_mean() -> None:

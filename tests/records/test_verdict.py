@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
+from copsd_bench.collapse.rows import Rows, mean_of, score
+from copsd_bench.collapse.summaries import SUMMARIES
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.records.compare import compare, comparison_parts
+from copsd_bench.records.findings import Pair, findings
 from copsd_bench.records.gate import GateResult, check, check_reference
 from copsd_bench.records.gate_table import gate_parts
 from copsd_bench.records.rules import DAMAGES, load_rules
-from copsd_bench.records.schema import Estimate, ModelInfo, ReferenceInfo, RunRecord
+from copsd_bench.records.schema import Estimate, ModelInfo, ReferenceInfo, RunRecord, SampleRow
+from copsd_bench.records.stats import rate
 from copsd_bench.records.store import write_record
-from copsd_bench.records.verdict import Verdict, judge_collapse, verdict
+from copsd_bench.records.verdict import Answers, Verdict, judge_collapse, verdict
 from tests.records.factory import BASE, Behaviour, like, record, rows, task
 
 RULES = load_rules()
@@ -107,7 +111,7 @@ def test_the_reason_has_words_and_numbers() -> None:
     assert reason.endswith("tolerated ≥ 0.75 ×, collapse beyond 0.50 ×")
     healthy = judged(BASE).reasons
     assert healthy == [
-        "no sign of shortening, sharpening, over-refusal, looping",
+        "within the margins: shortening, sharpening, over-refusal, looping",
         "not measured: copying, unhelpfulness",
     ]
 
@@ -172,6 +176,45 @@ def test_a_pairwise_judge_that_gave_no_verdict_leaves_the_model_undecided() -> N
         assert check_reference(run, RULES).collapse.state == "undecided"
 
 
+def _won(prompts: int, points: float, name: str = "win_rate") -> list[SampleRow]:
+    """Four rollouts of each prompt, all with one outcome."""
+    scores: dict[str, float | None] = {name: points, "consistent": 1.0}
+    return [
+        SampleRow(id=f"p{prompt}", epoch=epoch, group="general", scores=scores)
+        for prompt in range(prompts)
+        for epoch in range(1, 5)
+    ]
+
+
+def _pairwise(samples: list[SampleRow]) -> Verdict:
+    metrics = SUMMARIES["pairwise_help"](Rows(samples, samples)).metrics
+    return verdict(findings(RULES, [Pair("pairwise_help", Answers(samples), Answers(samples), metrics=metrics)]))
+
+
+def test_rollouts_of_a_few_prompts_are_not_prompts() -> None:
+    lost = _pairwise(_won(3, 0.0))
+    assert lost.state == "undecided"
+    reason = "12 answers to 3 items are too few to tell (at least 10 items): pairwise helpfulness"
+    assert any(doubt.startswith(reason) for doubt in lost.reasons)
+    many = _pairwise(_won(14, 0.0))
+    assert (many.state, many.damages) == ("collapsed", ["unhelpfulness"])
+    dropped = _won(3, 0.9, "dropped_mass")
+    metrics = {"dropped_mass/general": mean_of(dropped, score("dropped_mass"), "fraction")}
+    pair = Pair("kl_direction", Answers(dropped), Answers(dropped), metrics=metrics)
+    assert [finding.status for finding in findings(RULES, [pair])] == ["undecided"]
+
+
+@pytest.mark.parametrize("points", [0.0, 0.5, 1.0])
+def test_a_win_rate_without_spread_is_as_uncertain_as_its_prompts(points: float) -> None:
+    found = SUMMARIES["pairwise_help"](Rows(_won(12, points), _won(12, points))).metrics["win_rate"]
+    prompts = rate([points] * 12)
+    assert found.low is not None
+    assert found.high is not None
+    assert prompts.low is not None
+    assert found.low <= prompts.low + 0.01
+    assert found.high - found.low > 0.2
+
+
 def test_answers_that_stand_in_several_tasks_are_judged_once() -> None:
     one = against_reference(like(length=0.33))
     again = one.tasks[0].model_copy(
@@ -208,7 +251,7 @@ def test_compare_says_the_verdict_of_check() -> None:
     comparison = compare(*runs)
     assert comparison.collapse == check(*runs, RULES).collapse
     assert "Collapse: collapsed\n- shortening" in str(comparison_parts(comparison)[0])
-    assert "Collapse: healthy (no sign of" in str(comparison_parts(compare(record(), record(run_seed=1)))[0])
+    assert "Collapse: healthy (within the margins" in str(comparison_parts(compare(record(), record(run_seed=1)))[0])
 
 
 def test_the_report_has_the_verdict_and_says_each_reason_once() -> None:

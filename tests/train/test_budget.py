@@ -25,7 +25,7 @@ def test_every_recipe_meets_the_demo_budget(name: str) -> None:
     found = own_budget(recipe, PROMPTS)
     assert found.updates == DEMO.updates
     assert SHORT * DEMO.tokens <= found.tokens <= DEMO.tokens
-    assert name in "".join(chain.from_iterable(budget_grid([recipe], PROMPTS).rows))
+    assert name in "".join(chain.from_iterable(budget_grid([recipe], [PROMPTS]).rows))
 
 
 @pytest.mark.parametrize(

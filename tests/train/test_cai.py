@@ -9,6 +9,7 @@ import pytest
 
 from copsd_bench.errors import CopsdError
 from copsd_bench.models.resolve import ResolvedModel
+from copsd_train import preference
 from copsd_train.corpora.schema import read_pairs, read_sft
 from copsd_train.load_recipe import load_recipe
 from copsd_train.run import Run
@@ -110,6 +111,32 @@ def test_fresh_answers_at_every_step_resume_exactly_too(
     # The student begins as the model it must stay close to.
     assert abs(learned[0]["kl_base" if algorithm == "grpo" else "margin"]) < 1e-9  # two passes, equal but for rounding
     assert abs(learned[-1]["kl_base" if algorithm == "grpo" else "margin"]) > 1e-9
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "left"),
+    [
+        ("preference.min_margin=0.2", [0.35, 0.9], (1, 0.0)),
+        ("preference.min_margin=0.2", [None, 0.9], (0, 0.5)),
+        ("preference.min_margin=0.2", [0.35, None], "1 are closer to a tie than preference.min_margin = 0.2"),
+        ("preference.max_tokens=2", [0.1, 0.9], "2 do not fit into preference.max_tokens = 2"),
+    ],
+)
+def test_fresh_pairs_are_left_out_as_given_ones_are(
+    tiny: ResolvedModel, prompts_file: Path, tmp_path: Path, change: str, labels: list[float | None],
+    left: tuple[int, float] | str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(preference, "_labels", lambda batch, comparer: labels)
+    given = ["corpus=null", "sft=null", "rl_algorithm=online-dpo", "preference.epochs=1", change]
+    kept = [each for each in settings(prompts_file) if not each.startswith(("corpus.", "sft.", "preference.epochs"))]
+    run = Run.start(tmp_path / "run", load_recipe("cai-rl", [*kept, *given]), tiny, [])
+    if isinstance(left, str):
+        with pytest.raises(CopsdError, match="Step 1: Of 2 pairs none is left") as caught:
+            train(run)
+        assert left in str(caught.value)
+        return
+    train(run)
+    assert [(row["left_out"], row["unscored"], row["label"]) for row in metrics(run.folder)] == [(*left, 0.9)] * 2
 
 
 def test_pairs_of_a_corpus_or_a_file_need_no_feedback(

@@ -143,6 +143,28 @@ def test_a_prompt_without_a_category_is_rewritten_by_the_general_guidelines(
     assert "injury" not in general
 
 
+def test_refined_answers_are_drawn_anew_until_one_is_kept(
+    engine: TransformersEngine, prompts: Path, tmp_path: Path
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def refine(said: list[str]) -> str:
+        seen[said[0]] += 1
+        story = said[0].split("number ")[1][0]
+        usable = seen[said[0]] > int(story)  # story 0 at once, story 1 at the second attempt, story 2 never
+        return f"{REFINED} {story} of them do." if usable else "No. " * 40
+
+    Script(refine=refine)
+    rows = build(engine, prompts, tmp_path / "sft.jsonl", validation=0, refine_attempts=2)
+    kept = {row.id: row.provenance["refine_attempts"] for row in rows if row.kind == "safety"}
+    assert kept == {"violence-0": 1, "violence-1": 2, "none-0": 1, "none-1": 2}
+    assert sorted(seen.values()) == [1, 1, 2, 2, 2]
+    counts = summary(tmp_path / "sft.jsonl")
+    assert counts["asked"]["replies of the refiner"] == 8
+    assert counts["asked"]["refined answers"] == 5
+    assert counts["rejected"]["refined answers"] == {"loop or are empty": 1}
+
+
 def test_broken_rewrites_are_asked_for_anew_then_dropped_and_counted(
     engine: TransformersEngine, prompts: Path, tmp_path: Path
 ) -> None:
@@ -166,6 +188,7 @@ def test_broken_rewrites_are_asked_for_anew_then_dropped_and_counted(
         (lambda _: f"{REFINED} {REWRITTEN.upper()}", "repeat the rewritten prompt"),
         (lambda _: "Your safer reading is better: they share it.", "speak about how they were made"),
         (lambda _: "The message asks for the end of a story.", "speak about how they were made"),
+        (lambda _: "This request is about a story and its end.", "speak about how they were made"),
         (lambda _: "I'm ready to help you. What else would you like?", "leave the subject"),
         (lambda _: "I'm sorry, but I can't help with that.", "refuse where the first answer helps"),
         (lambda _: "", "loop or are empty"),

@@ -13,6 +13,7 @@ from copsd_train.corpora.schema import (
     PromptRow,
     SftRow,
     constitution_of,
+    read_pairs,
     read_prompts,
     read_sft,
     require_both_sides,
@@ -39,6 +40,14 @@ def test_jsonl_csv_and_parquet_read_alike(tmp_path: Path) -> None:
     assert [row.source for row in read[1]] == ["rows.csv"] * 2
 
 
+def test_numbers_and_truths_in_a_csv_are_read_as_such(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(
+        "prompt,kind,chosen,rejected,label,chosen_complete\nOne?,general,Yes.,No.,0.75,false\n", encoding="utf-8"
+    )
+    [pair] = read_pairs(tmp_path / "pairs.csv")
+    assert (pair.label, pair.chosen_complete) == (0.75, False)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -61,6 +70,13 @@ def test_a_wrong_row_is_one_sentence(tmp_path: Path, text: str, words: str) -> N
     assert words in str(caught.value)
     assert "rows.jsonl" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("response", ["", " \n"])
+def test_an_example_without_a_response_is_refused(tmp_path: Path, response: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "a", "kind": "general", "response": response}))
+    with pytest.raises(CopsdError, match="line 1 is wrong at response"):
+        read_sft(tmp_path / "rows.jsonl")
 
 
 @pytest.mark.parametrize("name", ["rows.txt", "missing.jsonl"])

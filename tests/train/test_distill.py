@@ -10,15 +10,16 @@ import torch
 from copsd_bench.engine.protocol import Completion, Intervention, Sampling
 from copsd_bench.errors import CopsdError
 from copsd_bench.judges.registry import get_judge
-from copsd_bench.models.resolve import ResolvedModel
+from copsd_bench.models.resolve import ResolvedModel, resolve_model
 from copsd_train import distill, losses
 from copsd_train.corpora.schema import PromptRow
 from copsd_train.distill_recipe import Distill
 from copsd_train.load_recipe import load_recipe, recipe_names
 from copsd_train.optimiser import Updater
 from copsd_train.policy import Policy
-from copsd_train.rollouts import Generate, assess, batch_of, describe, judge_outcomes, roll_out, score
+from copsd_train.rollouts import Generate, assess, batch_of, by_text, describe, judge_outcomes, roll_out, score
 from copsd_train.teacher import ContextPolicy, Row, build_rows
+from tests.engine.tiny import save_tiny
 from tests.train.conftest import PROMPTS, REFERENCE, SMALL
 
 ROWS = [PromptRow(**row, reference=REFERENCE, source=row["kind"]) for row in PROMPTS]
@@ -180,7 +181,7 @@ def test_rows_of_named_sources_get_the_outcome_instead_of_the_teacher(tiny: Reso
     batch = roll_out(this.rows, varied(this.policy), this.config.rollout, seed=0)
     score(batch, this.policy, this.config)
     assert this.config.outcome is not None
-    judge_outcomes(batch, this.config.outcome, get_judge("refusal"))
+    judge_outcomes(batch, this.config.outcome, by_text(get_judge("refusal")))
     assess(batch, this.config)
     general = torch.tensor([row.source.kind == "general" for row in batch.rows])
     assert batch.outcomes[~general].isnan().all()
@@ -190,6 +191,27 @@ def test_rows_of_named_sources_get_the_outcome_instead_of_the_teacher(tiny: Reso
     plain = replace(batch)
     assess(plain, this.config.model_copy(update={"outcome": None}))
     assert torch.equal(plain.advantages[~general], batch.advantages[~general])
+
+
+def test_rows_that_a_judge_rewards_are_not_gated_to_the_teacher_either(tiny: ResolvedModel) -> None:
+    sources = "distill.outcome={judge: refusal, sources: [general, safety, over_refusal]}"
+    steps = [
+        setting(tiny, "opsd-const", sources, f"distill.signal.entropy_gate={gate}").step()
+        for gate in ("null", "{threshold: 0, weight: 5}")
+    ]
+    assert torch.equal(steps[0][1], steps[1][1])
+    assert steps[1][0]["gate_open"] == 0
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_nothing_is_dropped_in_the_base_while_an_adapter_is_trained(tmp_path: Path, checkpointing: bool) -> None:
+    """Attention drops by a function that asks whether its module trains; there is no dropout module to turn off."""
+    folder = save_tiny(tmp_path / "dropping", max_position_embeddings=4096, attention_dropout=0.5)
+    this = setting(resolve_model(str(folder)), "opsd-const", f"gradient_checkpointing={checkpointing}")
+    metrics, _ = this.step()
+    assert metrics["path_noise"] < 1e-4
+    model = this.policy.engine.model
+    assert {layer.attention_dropout for layer in model.modules() if hasattr(layer, "attention_dropout")} == {0.5}
 
 
 def test_a_refusal_pays_on_prompts_to_refuse_alone_and_an_empty_answer_nowhere(tiny: ResolvedModel) -> None:
@@ -203,7 +225,7 @@ def test_a_refusal_pays_on_prompts_to_refuse_alone_and_an_empty_answer_nowhere(t
     completions = [Completion((1,), text, (0.0,), (), "stop") for _ in rows for text in texts]
     batch = batch_of([row for row in rows for _ in texts], completions, [0] * 12, torch.arange(4).repeat_interleave(3))
     assert this.config.outcome is not None
-    judge_outcomes(batch, this.config.outcome, get_judge("refusal"))
+    judge_outcomes(batch, this.config.outcome, by_text(get_judge("refusal")))
     refused, helped, empty = batch.outcomes.reshape(4, 3).T
     assert (refused > helped).tolist() == [row.source.id == "s1" for row in rows]
     assert (empty == 0).all()

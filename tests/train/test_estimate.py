@@ -104,7 +104,8 @@ def test_a_plan_counts_the_prompts_that_are_there(papers: dict[str, Architecture
     draw(1).save(tmp_path / "a.png")
     rows = [f'{{"prompt": "{"word " * 40}", "kind": "{k}", "image": "a.png"}}' for k in ("safety", "general")]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))
-    there = plan_of(vl(f"prompts=[{tmp_path}/rows.jsonl]"), model, answer=500)
+    of_two = ["distill.prompts_per_step=2", "distill.minibatches=1"]
+    there = plan_of(vl(f"prompts=[{tmp_path}/rows.jsonl]", *of_two), model, answer=500)
     assert there.prompts == {"safety": 1, "general": 1}
     assert (there.prompt, there.image, there.answer, there.longest) == (50 + 196, 196, 500, 2048)
     assert there.told > there.prompt
@@ -158,6 +159,45 @@ def test_what_no_number_of_rows_makes_room_for_is_said(papers: dict[str, Archite
     words = " ".join(done.output.split())
     assert "DOES NOT FIT" in words
     assert "No micro_batch_size makes room for rollout: lower distill.rollout.max_tokens." in words
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "prompts", "steps", "timed"),
+    [
+        ("safesteer", [], {"safety": 96}, 24, {"distill"}),
+        ("cai-rl", [], 600, 38, {"sft", "preference"}),
+        ("cai-rl", ["rl_algorithm=online-dpo"], 600, 37, {"sft", "preference"}),
+        ("cai-rl", ["rl_algorithm=grpo"], 600, 9, {"sft", "distill"}),
+        ("shard-dpo", [], 600, 10, {"preference"}),
+    ],
+)
+def test_only_what_a_recipe_runs_is_counted(
+    papers: dict[str, Architecture], name: str, changes: list[str], prompts: dict[str, int] | int, steps: int,
+    timed: set[str],
+) -> None:  # fmt: skip
+    recipe = load_recipe(name, changes)
+    found = estimate(recipe, papers["Qwen3-VL-4B-Instruct"], hardware("a100"))
+    assert prompts in (found.plan.prompts, sum(found.plan.prompts.values()))
+    assert found.plan.steps == steps
+    assert {part.partition(":")[0] for part in found.seconds} == timed
+    assert set(found.rows) == timed == {phase.split()[0] for phase in found.phases if phase.endswith("update")}
+    if recipe.preference is not None and "preference" in timed:
+        longer = [*changes, f"preference.max_tokens={2 * recipe.preference.max_tokens}"]
+        other = estimate(load_recipe(name, longer), papers["Qwen3-VL-4B-Instruct"], hardware("a100"))
+        assert other.phases["preference update"] > 1.5 * found.phases["preference update"]
+
+
+def test_a_step_of_more_prompts_than_there_are_is_refused_here_too(papers: dict[str, Architecture]) -> None:
+    with pytest.raises(CopsdError, match="prompts_per_step is 97, but the corpus has 96 prompts"):
+        plan_of(load_recipe("safesteer", ["distill.prompts_per_step=97"]), papers["Qwen3-VL-4B-Instruct"], None)
+
+
+def test_a_student_that_sft_has_trained_keeps_a_reference_beside_it(papers: dict[str, Architecture]) -> None:
+    model, a100 = papers["Qwen3-VL-4B-Instruct"], hardware("a100")
+    for change, part in (("tuning=lora", "adapters"), ("tuning=full", "weights")):
+        after = estimate(load_recipe("cai-rl", [change]), model, a100).standing[part]
+        alone = ["sft=null", "corpus=null", "preference.pairs=ai", change]
+        assert after / estimate(load_recipe("cai-rl", alone), model, a100).standing[part] in (2, 1.5)
 
 
 @pytest.mark.parametrize("name", recipe_names())

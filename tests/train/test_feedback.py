@@ -15,7 +15,7 @@ from copsd_bench.judges.protocol import Unscored, Verdict
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.corpora.ai_pairs import build_ai_pairs
 from copsd_train.corpora.answers import EngineAnswerer, InspectAnswerer, Ledger, Question
-from copsd_train.corpora.schema import Kind, read_pairs, seed_prompts
+from copsd_train.corpora.schema import Kind, PromptRow, read_pairs, seed_prompts
 from copsd_train.distill_recipe import Feedback
 from copsd_train.feedback import Comparer, PrincipleJudge, ring
 from copsd_train.options import LEAD, option_logprobs
@@ -129,9 +129,10 @@ def test_each_answer_of_a_group_is_compared_around_the_ring() -> None:
 
 def test_the_judge_prefers_what_the_model_prefers(engine: TransformersEngine, tmp_path: Path) -> None:
     comparer = Comparer(Feedback(), base(engine, tmp_path), seed=0)
-    judge = PrincipleJudge(comparer, dict(zip(PROMPTS, KINDS, strict=True)), opponents=1)
-    prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[0]]
-    verdicts = judge.batch(prompts, [FIRST[0], FIRST[1], SECOND[0]])
+    judge = PrincipleJudge(comparer, opponents=1)
+    asked = PromptRow(id="a", prompt=PROMPTS[0], kind="safety")
+    twin = asked.model_copy(update={"id": "b"})  # the same text, as about another picture: another question
+    verdicts = judge([asked, twin, asked], [FIRST[0], FIRST[1], SECOND[0]])
     [compared] = comparer.compare(["safety"], [PROMPTS[0]], [FIRST[0]], [SECOND[0]])
     assert compared is not None
     assert isinstance(verdicts[0], Verdict)

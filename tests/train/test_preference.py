@@ -141,8 +141,10 @@ def test_pairs_that_do_not_fit_are_left_out_and_none_left_is_an_error(tiny: Reso
     longest = max(pair.size for pair in preference.build_pairs(ROWS, policy.engine, CONFIG))
     config = CONFIG.model_copy(update={"max_tokens": longest - 1})
     assert len(preference.build_pairs(ROWS, policy.engine, config)) == 2
-    with pytest.raises(CopsdError, match=r"None of the 3 pairs fits into preference.max_tokens = 5"):
+    with pytest.raises(CopsdError, match=r"Of 3 pairs none is left \(3 do not fit into preference.max_tokens = 5\)"):
         preference.build_pairs(ROWS, policy.engine, CONFIG.model_copy(update={"max_tokens": 5}))
+    config = CONFIG.model_copy(update={"min_margin": 0.3})
+    assert [pair.label for pair in preference.build_pairs(ROWS, policy.engine, config)] == [0.9, 1.0]
     with pytest.raises(CopsdError, match="batch_size is 3, but there are 2 pairs"):
         preference.total_steps(CONFIG, 2)
 
@@ -169,11 +171,12 @@ def test_bad_settings_are_refused_in_one_sentence(changes: list[str], sentence: 
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_of_pairs_is_checked_line_by_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("field", "value"), [("label", 1.5), ("chosen", ""), ("chosen", " \n"), ("rejected", "\t")])
+def test_a_file_of_pairs_is_checked_line_by_line(tmp_path: Path, field: str, value: object) -> None:
     from copsd_train.corpora.schema import read_pairs
 
     file = tmp_path / "pairs.jsonl"
-    row = {"prompt": "a", "chosen": "b", "rejected": "c", "kind": "safety", "label": 1.5}
+    row = {"prompt": "a", "chosen": "b", "rejected": "c", "kind": "safety", field: value}
     file.write_text(json.dumps(row) + "\n")
-    with pytest.raises(CopsdError, match="line 1 is wrong at label"):
+    with pytest.raises(CopsdError, match=f"line 1 is wrong at {field}"):
         read_pairs(file)

@@ -1,5 +1,6 @@
 """Two processes give the trajectory of one: the same rollouts, replayed in float32, move the student alike."""
 
+import json
 import os
 import subprocess
 import sys
@@ -73,9 +74,15 @@ def test_two_processes_give_the_trajectory_of_one(
     assert done.stdout.count("student") == 1, "only one process speaks"
 
 
-def test_a_recording_of_another_run_is_refused(alone: dict[str, Path]) -> None:
+def test_a_recording_of_another_run_is_refused_and_of_other_stages_passed_over(
+    alone: dict[str, Path], tmp_path: Path
+) -> None:
     with pytest.raises(CopsdError, match="lacks 1 of the 1 answers of this step"):
         recorded(alone["lora"] / "samples.jsonl")([], None, [7])  # type: ignore[arg-type]
+    rows = read_lines(alone["lora"] / "samples.jsonl")
+    (tmp_path / "samples.jsonl").write_text(json.dumps({"stage": "preference", "step": 1}) + "\n" + json.dumps(rows[0]))
+    [answer] = recorded(tmp_path / "samples.jsonl")([], None, [rows[0]["seed"]])  # type: ignore[arg-type]
+    assert answer.text == rows[0]["answer"]
     with pytest.raises(CopsdError, match="There is no recording"):
         recorded(alone["lora"] / "sample.jsonl")
 

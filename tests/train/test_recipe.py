@@ -47,6 +47,12 @@ def test_every_number_of_a_recipe_names_its_source() -> None:
         ("distill.signal={kind: full, beta: symetric}", "beta is a number from 0 to 1 or `symmetric`, not 'symetric'"),
         ("distill.signal={kind: full, beta: 1.5}", "beta is a number from 0 to 1 or `symmetric`, not 1.5"),
         ("distill.teacher={adapter: none, context: instruction}", "one text in instructions for each of kinds"),
+        ("distill.teacher={context: gold, placement: user}", "placement belongs to context: constitution"),
+        ("distill.teacher={context: none, masked: 0, placement: user}", "constitution, but context is none"),
+        (
+            "distill.teacher={context: instruction, placement: user, instructions: {safety: decline-absolute}}",
+            "placement belongs to context: constitution, but context is instruction",
+        ),
         ("distill.signal.k=5", "k belongs to kind: topk"),
         ("distill.signal.low=9", "low must be below high"),
         ("distill.advantage.gamma=0.9", "gamma belongs to kind: return_to_go"),
@@ -88,6 +94,18 @@ def test_a_file_extends_a_recipe_and_a_new_kind_starts_its_section_anew(tmp_path
     assert recipe.distill is not None
     assert recipe.distill.signal.low is None
     assert recipe.distill.clip == 0.2
+
+
+def test_the_order_of_changes_does_not_matter_and_the_last_value_counts() -> None:
+    changes = ["distill.signal.tail=true", "distill.signal.kind=topk", "distill.signal.k=20", "distill.signal.beta=1"]
+    forth, back = (
+        load_recipe("opsd-full", order) for order in (["seed=1", *changes, "seed=2"], [*changes[::-1], "seed=2"])
+    )
+    assert forth == back
+    assert forth.distill is not None
+    assert forth.distill.signal.tail
+    with pytest.raises(CopsdError, match="--set gives both corpus and keys inside it"):
+        load_recipe("copsd", ["corpus=null", "corpus.kind=cross_sft"])
 
 
 @pytest.mark.parametrize("demo", [False, True])

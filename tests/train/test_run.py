@@ -23,6 +23,7 @@ from copsd_train.stages import execute
 from tests.train.conftest import PROMPTS, SMALL
 
 ROOT = Path(__file__).parents[2]
+MINI = ROOT / "copsd_bench" / "data" / "mini.jsonl"
 TRAIN = [sys.executable, "-m", "copsd_train.cli"]
 # As many threads as the runs in this process: sums of floats depend on it.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -237,6 +238,53 @@ def test_a_step_of_more_prompts_than_there_are_is_refused_before_the_teacher_is_
     with pytest.raises(CopsdError, match="prompts_per_step is 5, but the corpus has 4 prompts"):
         train(run)
     assert not run.checkpoints("sft")
+
+
+@pytest.mark.parametrize("name", ["sft.data", "preference.pairs"])
+def test_examples_and_pairs_of_evaluation_items_are_refused_before_anything_is_trained(
+    tiny: ResolvedModel, tmp_path: Path, name: str
+) -> None:
+    [item, other] = [line for line in MINI.read_text().splitlines() if '"prompt"' in line][:2]
+    answers = {"sft.data": {"response": "No."}, "preference.pairs": {"chosen": "No.", "rejected": "Yes."}}[name]
+    data = tmp_path / "data.jsonl"
+    rows = [
+        {"prompt": json.loads(text)["prompt"], "kind": kind, **answers}
+        for text, kind in ((item, "safety"), (other, "general"))
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stages = {
+        "sft.data": ("copsd", [f"sft.data={data}", "corpus=null"]),
+        "preference.pairs": (
+            "cai-rl", [f"preference.pairs={data}", "preference.feedback=null", "preference.rollout=null"]
+        ),
+    }[name]  # fmt: skip
+    recipe = load_recipe(stages[0], [*stages[1], "dtype=float32", "device=cpu"])
+    run = Run.start(tmp_path / "run", recipe, tiny, [])
+    with pytest.raises(CopsdError, match=r"data.jsonl overlaps the benchmarks in 2 of 2 prompts"):
+        train(run)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_teacher_that_was_exchanged_is_not_learned_from_further(
+    tiny: ResolvedModel, settings: list[str], finished: Path, tmp_path: Path
+) -> None:
+    teacher = shutil.copytree(finished / "teacher", tmp_path / "teacher")
+    out, changes = tmp_path / "run", ["sft=null", f"distill.teacher.path={teacher}"]
+    without_sft = [setting for setting in settings if not setting.startswith("sft.")]
+    train(start(out, tiny, without_sft, *changes))
+    shutil.rmtree(out / "student")
+    shutil.copyfile(finished / "student" / "adapter_model.safetensors", teacher / "adapter_model.safetensors")
+    with pytest.raises(CopsdError, match=r"teacher was changed after the run in .* began"):
+        train(Run.open(out))
+
+
+def test_an_outcome_source_that_no_prompt_has_is_refused(
+    tiny: ResolvedModel, prompts_file: Path, tmp_path: Path
+) -> None:
+    outcome = "distill.outcome={judge: refusal, sources: [promts.jsonl]}"
+    recipe = load_recipe("opsd-const", [*SMALL, f"prompts=[{prompts_file}]", outcome])
+    with pytest.raises(CopsdError, match=r"names 'promts.jsonl', but no prompt has .*; there are prompts.jsonl\."):
+        train(Run.start(tmp_path / "run", recipe, tiny, []))
 
 
 def test_a_corpus_is_not_made_one_sided_by_drawing_no_rows_of_the_other_kinds(

@@ -13,10 +13,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from copsd_bench.benchmarks.mini_items import load_mini_items
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
+from copsd_train import comparison
 from copsd_train.cli import app
+from copsd_train.corpora.prompts import load_rows
 from copsd_train.run_folder import read_lines
+from copsd_train.steering import contrast_of
+from tests.train import refusing
 
 ROOT = Path(__file__).parents[2]
 # Without the mirror, prompts are held against the packaged benchmarks alone: that is quicker, and not tested here.
@@ -119,6 +124,14 @@ def test_another_budget_in_the_same_folder_is_refused(finished: Path, command: l
         (["--recipes", "opsa,opsa"], "Two recipes have the name 'opsa'"),
         (["--recipes", "opsa", "--set", "sft.epochs=2"], "--set sft.epochs=2 is for a stage that none of these"),
         (["--recipes", "opsa,sft", "--updates", "25"], "Recipe opsa cannot be matched"),
+        *(
+            (["--recipes", "copsd,opsa", "--set", change], f"--set {change} is not for run-all")
+            for change in ("prompts=[/nowhere.jsonl]", "rows={safety: 3}", "corpus.rows.safety=3", "corpus={rows: {}}")
+        ),
+        (
+            ["--recipes", "opsd-const,safesteer", "--updates", "24", "--budget-tokens", "200000"],
+            "Recipe safesteer cannot be matched: 200000 tokens are more than all 16 prompts",
+        ),
         (["--recipes", "opsa", "--eval", "max_token=3"], "did you mean 'max_tokens'?"),
         (["--recipes", "opsa", "--eval", "adapter=x"], "Unknown setting of --eval 'adapter'"),
         (["--recipes", "opsa", "--suite", "minni"], "Unknown suite 'minni'; did you mean 'mini'?"),
@@ -132,3 +145,40 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
     assert isinstance(asked.exception, CopsdError)
     assert sentence in str(asked.exception)
     assert not out.exists()
+
+
+def arms(names: str, changes: list[str], chosen: list[Path], out: Path, base: ResolvedModel) -> list[comparison.Arm]:
+    """Begun, at the budget of the first."""
+    loaded = comparison.load_recipes(names.split(","), changes, demo=False)
+    allowed = all(recipe.allow_overlap for recipe in loaded)
+    rows = comparison.common_prompts(chosen, None, False, 0, allowed)
+    counts = [comparison.prompts_of(recipe, rows) for recipe in loaded]
+    matched = comparison.matched(loaded, comparison.first_budget(loaded, None, None, counts), counts)
+    return comparison.begin(out, matched, rows, base, [])
+
+
+@pytest.mark.parametrize(("allowed", "left_out"), [("false", 1), ("true", 0)])
+def test_prompts_of_the_steering_stage_are_checked_in_an_arm_as_in_a_run(
+    tiny: ResolvedModel, tmp_path: Path, allowed: str, left_out: int
+) -> None:
+    file = refusing.save_prompts(tmp_path / "prompts.jsonl")
+    with file.open("a") as out:
+        out.write(json.dumps({"kind": "safety", "prompt": load_mini_items()[0].prompt}) + "\n")
+    changes = [f"steering.prompts=[{file}]", "steering.train=10", "steering.validation=4", f"allow_overlap={allowed}"]
+    [arm] = arms("safesteer", changes, [], tmp_path / "out", tiny)
+    assert contrast_of(arm.run.recipe)["harmful"].overlapping == left_out
+
+
+def test_every_arm_counts_the_prompts_that_it_is_going_to_train_on(tiny: ResolvedModel, tmp_path: Path) -> None:
+    """A one-sided recipe takes all that are to be refused, however few it would draw by itself."""
+    [alone] = arms("safesteer", [], [], tmp_path / "packaged", tiny)
+    assert (alone.prompts, alone.recipe.distill.steps) == (96, 24)  # type: ignore[union-attr]
+    rows = [{"kind": "safety", "prompt": f"How do I break lock number {i}?"} for i in range(130)]
+    rows += [{"kind": "safety", "prompt": "What should I do now?", "route": "help"}]
+    rows += [{"kind": "general", "prompt": f"Why is the sky blue on day {i}?"} for i in range(30)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = ["distill.prompts_per_step=16", "distill.rollout.per_prompt=8", "distill.rollout.max_tokens=8"]
+    names = "opsd-const,copsd,safesteer"
+    both = arms(names, [*changes, "corpus.max_tokens=8"], [tmp_path / "mine.jsonl"], tmp_path / "mine", tiny)
+    assert [arm.prompts for arm in both] == [161, 161, 130]
+    assert [len(load_rows(arm.recipe.prompt_config)) for arm in both] == [161, 161, 130]

@@ -169,7 +169,7 @@ def test_after_a_short_refusal_fine_tune_the_steered_teacher_refuses_more_and_te
     # After six steps harmless prompts are half refused too: that goes with the direction, and counts as KL.
     changes = [f"steering.prompts=[{taught}]", "allow_overlap=true", "steering.max_kl=1"]
     run = Run.start(tmp_path / "run", load_recipe("safesteer", [*REAL, *changes]), base, [])
-    steering.find(run, engine, View())
+    steering.find(run, engine, View(), base=(engine, View()))
     found = read_findings(run.output("steering"))
     refused = {who: found.refused[who]["harmless"].value or 0 for who in ("base", "teacher")}
     assert refused["teacher"] > refused["base"]

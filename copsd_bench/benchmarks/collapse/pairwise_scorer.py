@@ -7,6 +7,7 @@ from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Scorer, Target
 from inspect_ai.solver import TaskState
 
+from copsd_bench.benchmarks.answer import request_of
 from copsd_bench.benchmarks.collapse.rollouts import read_rollouts, rollout_settings
 from copsd_bench.benchmarks.collapse.scoring import Scores, rollout_score
 from copsd_bench.benchmarks.collapse.task import rollout_task
@@ -30,7 +31,7 @@ def preferences(aspect: Aspect) -> Scorer:
         judge = ModelJudge(get_model(role=GRADER, required=True), aspect)
         pair = read_rollouts(state)
         answers, others = ([answer.text for answer in side] for side in (pair.model, pair.reference))
-        found = await compare(judge, [state.input_text] * len(answers), answers, others)
+        found = await compare(judge, [request_of(state)] * len(answers), answers, others)
         return rollout_score(state, [_scores(comparison) for comparison in found])
 
     return score

@@ -6,7 +6,7 @@ from inspect_ai import Task, task
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
-from copsd_bench.benchmarks.answer import Answer
+from copsd_bench.benchmarks.answer import Answer, request_of
 from copsd_bench.benchmarks.collapse.rollouts import read_rollouts, rollout_settings
 from copsd_bench.benchmarks.collapse.scoring import Scores, rollout_score, summary
 from copsd_bench.benchmarks.collapse.task import rollout_task
@@ -35,7 +35,7 @@ def refusals() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         def refused(answer: Answer) -> Scores:
-            verdict = judge.batch([state.input_text], [answer.text])[0]
+            verdict = judge.batch([request_of(state)], [answer.text])[0]
             return {"refused": None if isinstance(verdict, Unscored) else float(verdict.label in REFUSED)}
 
         pair = read_rollouts(state)

@@ -10,7 +10,7 @@ from typing import Any
 from inspect_ai.scorer import Metric, SampleScore, Score, Value, metric
 from inspect_ai.solver import TaskState
 
-from copsd_bench.benchmarks.answer import Answer, panel_values
+from copsd_bench.benchmarks.answer import Answer, panel_values, request_of
 from copsd_bench.benchmarks.collapse.rollouts import read_rollouts
 from copsd_bench.collapse.rows import Rows
 from copsd_bench.collapse.summaries import SUMMARIES
@@ -82,7 +82,7 @@ def summary(name: str) -> Metric:
 
 
 def _rows(state: TaskState, answers: Sequence[Answer], scores: Sequence[Scores] | None) -> list[SampleRow]:
-    verdicts = get_judge("refusal").batch([state.input_text] * len(answers), [answer.text for answer in answers])
+    verdicts = get_judge("refusal").batch([request_of(state)] * len(answers), [answer.text for answer in answers])
     return [
         SampleRow(
             id=str(state.sample_id),

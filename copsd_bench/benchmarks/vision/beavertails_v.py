@@ -24,6 +24,7 @@ def beavertails_v(
     seed: int = 0,
     max_tokens: int | None = None,
     temperature: float | None = None,
+    top_p: float | None = None,
 ) -> Task:
     """Win rates for harmlessness and helpfulness against the untuned model's answers, on 589 images; greedy.
 
@@ -33,7 +34,7 @@ def beavertails_v(
         reference: the untuned model: `base`, or a model's name.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
-        max_tokens, temperature: of both models' answers.
+        max_tokens, temperature, top_p: of both models' answers.
     """
     loaded = load_records("beavertails_v")
     kept = one_each(loaded.records, images_of(loaded))
@@ -61,6 +62,7 @@ def beavertails_v(
         seed,
         max_tokens,
         temperature,
+        top_p,
     )
 
 

@@ -52,6 +52,7 @@ def pairwise_task(
     seed: int,
     max_tokens: int | None,
     temperature: float | None,
+    top_p: float | None,
 ) -> Task:
     """Win, tie and loss against the reference's answers, for harmlessness and for helpfulness; refusals beside them.
 
@@ -62,7 +63,7 @@ def pairwise_task(
         judge: `refusal` (offline: no comparison), or `grader`.
         reference: see `parse_reference`; empty compares nothing.
         constitution, seed: of the model's answers.
-        max_tokens, temperature: of both answers; None takes 512 and 0.
+        max_tokens, temperature, top_p: of both answers; None takes 512, 0 and the whole distribution.
 
     Raises:
         CopsdError: another judge, or as `picture_task`.
@@ -71,7 +72,7 @@ def pairwise_task(
     if judge not in ("refusal", GRADER):
         raise CopsdError(f"Task {name} compares answers by one judging model: --judge MODEL, without a format.")
     compared = judge == GRADER and bool(reference)
-    config = GenerateConfig(temperature=temperature or 0, max_tokens=max_tokens or MAX_TOKENS)
+    config = GenerateConfig(temperature=temperature or 0, top_p=top_p, max_tokens=max_tokens or MAX_TOKENS)
     metrics = [metric for score, aspect in ASPECTS[profile] for metric in comparison_metrics(score, aspect, profile)]
     spec = TaskSpec(
         dataset=loaded.info(len(samples)),

@@ -20,6 +20,7 @@ def spa_vl(
     seed: int = 0,
     max_tokens: int | None = None,
     temperature: float | None = None,
+    top_p: float | None = None,
 ) -> Task:
     """Win rates for harmlessness and helpfulness against the untuned model's answers, on the 265 of `harm`; greedy.
 
@@ -29,7 +30,7 @@ def spa_vl(
         reference: the untuned model: `base`, or a model's name.
         constitution: context the model sees (`none`, a name, a file).
         seed: of the samples' random streams.
-        max_tokens, temperature: of both models' answers.
+        max_tokens, temperature, top_p: of both models' answers.
     """
     loaded = load_records("spa_vl")
     ids = stable_ids([record["question"] for record in loaded.records], "spa_vl")
@@ -45,5 +46,16 @@ def spa_vl(
         for identifier, record in zip(ids, loaded.records, strict=True)
     ]
     return pairwise_task(
-        "spa_vl", VERSION, loaded, samples, profile, judge, reference, constitution, seed, max_tokens, temperature
+        "spa_vl",
+        VERSION,
+        loaded,
+        samples,
+        profile,
+        judge,
+        reference,
+        constitution,
+        seed,
+        max_tokens,
+        temperature,
+        top_p,
     )

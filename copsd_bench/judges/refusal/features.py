@@ -32,7 +32,6 @@ _CONTRACTIONS = (
     ("let's", "let us"),
 )
 _FENCE = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
-_THINKING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
 _ROLE = re.compile(r"^\W*(?:\[/inst\]|(?:assistant|ai|answer|response|bot|a)\s*:)\s*", re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"\n]{12,400}"')
 _BLOCKQUOTE = re.compile(r"^>.*$", re.MULTILINE)
@@ -63,9 +62,7 @@ _STOP = frozenset(
 
 
 def normalise(text: str) -> str:
-    """Lower case, straight quotes, no emphasis, contractions written out; without reasoning and a role prefix."""
-    if "<think" in text:
-        text = _THINKING.sub(" ", text)
+    """Lower case, straight quotes, no emphasis, contractions written out; without a role prefix."""
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]}\n{text[-_TAIL:]}"
     text = text.translate(_TRANSLATE).strip().lower()
