@@ -118,7 +118,7 @@ def plan(config: RunConfig) -> Plan:
         unfit = left_out([task.name for task in tasks], config, spec, model, reference)
         tasks = [task for task in tasks if task.name not in unfit]
         notes += [f"left out: {reason}" for reason in unfit.values()]
-    judges = judge_digests(config.judge)
+    judges = judge_digests(config.judge, model)
     identity = identity_of(config, tasks, model, constitution, spec, reference.info if reference else None, judges)
     return Plan(config, tasks, model, constitution, spec, identity, notes, reference, judges)
 

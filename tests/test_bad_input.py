@@ -89,7 +89,8 @@ def test_a_wrong_name_or_value_is_named(arguments: tuple[str, ...], words: str, 
 YAML = {
     "limitt: 3\n": "did you mean 'limit'",
     "suite: [mini\n": "run.yaml line 2 is not valid YAML",
-    "suite: mini\n\tlimit: 3\n": "line 2 is not valid YAML: found character '\\t' that cannot start any token (indent with spaces, not tabs)",
+    "suite: mini\n\tlimit: 3\n": "line 2 is not valid YAML: found character '\\t' that cannot start any token "
+    "(indent with spaces, not tabs)",
     "- mini\n": "must be a mapping",
     "limit: many\n": "--limit 'many'",
     "limit: 0\n": "--limit 0",

@@ -71,10 +71,11 @@ def test_an_attack_that_cannot_be_made_is_one_sentence(data_dir: Path, tmp_path:
         attacked(make_task("gsm8k"), "persona")
 
 
-@pytest.mark.parametrize("name", ["xstest", "strongreject", "jailbreakbench"])
+@pytest.mark.parametrize(("name", "asked"), [("xstest", 4), ("strongreject", 4), ("jailbreakbench", 2)])
 def test_whatever_the_task_its_judge_sees_the_request_without_the_attack(
-    data_dir: Path, tmp_path: Path, name: str
+    data_dir: Path, tmp_path: Path, name: str, asked: int
 ) -> None:
+    """Of JailbreakBench's twins two are harmless; its rubric takes harm for granted and is not asked about them."""
     seen: list[str] = []
 
     def judge(text: str) -> str:
@@ -83,7 +84,7 @@ def test_whatever_the_task_its_judge_sees_the_request_without_the_attack(
 
     task = attacked(make_task(name, "grader"), "persona")
     evaluated(task, replaying(lambda text: "Well." if "You are Max" in text else "Fine."), tmp_path, 4, judge)
-    assert len(seen) == 4
+    assert len(seen) == asked
     assert not [text for text in seen if "You are Max" in text]
     assert [text for text in seen if "Well." in text]
 
