@@ -10,7 +10,7 @@ import typer.main
 from copsd_bench.cli import app as bench
 from copsd_bench.records.schema import SampleRow
 from copsd_bench.records.stats import mean
-from copsd_bench.records.store import write_record
+from copsd_bench.records.store import read_record, write_record
 from copsd_train.cli import app as train
 from copsd_train.load_recipe import load_recipe
 from tests.evidence.commands import judging, merging, training
@@ -136,6 +136,15 @@ def test_too_few_prompts_leave_a_comparison_undecided(tmp_path: Path) -> None:
     page = made(tmp_path, 8)["README.md"]
     assert cells(page, "What the comparisons can decide", "nothing changes")[0][4].endswith("undecided")
     assert cells(page, "The gate's verdicts", "same")[0][2] == "undecided"
+
+
+def test_a_run_in_another_number_format_is_named(tmp_path: Path) -> None:
+    assert "instead of" not in made(tmp_path, 24)["README.md"]
+    path = record_path(tmp_path, "short", 1, "evaluation")
+    found = read_record(path)
+    write_record(found.model_copy(update={"model": found.model.model_copy(update={"dtype": "bfloat16"})}), path)
+    page = pages(SMALL, tmp_path)["README.md"]
+    assert "runs of plan.yaml are there; computed in bfloat16 instead of float32 (seed in brackets): short (1)" in page
 
 
 def test_without_a_base_there_is_no_page(tmp_path: Path) -> None:
