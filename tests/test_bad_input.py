@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from copsd_bench.cli import app
 from copsd_bench.command_line import make_app, run_app
 from copsd_bench.config import run_config
+from copsd_bench.engine.load import load_model
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
 from tests.cli import copsd_bench
@@ -191,6 +192,13 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     error = error_of("run", "--dry-run", "--adapter", str(adapter))
     assert "adapter of another base" in str(error)
     assert error.code == ExitCode.MODEL
+
+
+def test_a_folder_without_a_tokenizer_says_what_to_add(tmp_path: Path) -> None:
+    model = save_tiny(tmp_path / "tiny")
+    (model / "tokenizer.json").unlink()
+    with pytest.raises(CopsdError, match=r"The tokenizer of .*/tiny cannot be loaded: .*; copy tokenizer.json"):
+        load_model(model, {}, "float32", "cpu", False)
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused_before_anything_runs(tmp_path: Path) -> None:
