@@ -51,7 +51,8 @@ def find_model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         if config.base_url is None:
             return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
         digest = f"server:{server_host(config.base_url)}/{config.model}"
-        check_server(config.base_url, config.model)
+        if root := check_server(config.base_url, config.model):
+            digest += f"@{root}"
         return None, ModelInfo(name=config.model, weights_digest=digest, engine="server")
     if config.max_connections is not None:
         raise CopsdError("--max-connections is for servers and APIs; a local model takes --batch-size.")

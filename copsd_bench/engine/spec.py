@@ -173,9 +173,10 @@ def _vllm_engine(spec: EngineSpec, resolved: "ResolvedModel") -> "VllmEngine":
     engine: VllmEngine | None = _engines.get(base)
     if engine is None or (name is not None and name not in engine.adapters):
         options = json.loads(spec.engine_args or "{}")
+        window = options.pop("max_model_len", None)
         if spec.batch_size:
             options["max_num_seqs"] = spec.batch_size
         adapters = {name: resolved.adapter} if name is not None and resolved.adapter is not None else {}
-        engine = VllmEngine(resolved.path, adapters, spec.dtype, None, options, spec.trust_remote_code)
+        engine = VllmEngine(resolved.path, adapters, spec.dtype, window, options, spec.trust_remote_code)
         _engines[base] = engine
     return engine

@@ -7,7 +7,7 @@ import pytest
 from inspect_ai.model import ChatMessage
 
 from copsd_bench.benchmarks.answer import REQUEST
-from copsd_bench.benchmarks.attack import PREFILL, attacked
+from copsd_bench.benchmarks.attack import PREFILL, attacked, check_provider
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError
 from copsd_bench.records.build import task_record
@@ -106,3 +106,10 @@ def test_prompts_of_ones_own_are_attacked_too(tmp_path: Path) -> None:
     assert attacked_run.identity != plain.identity
     with pytest.raises(CopsdError, match="there is no file persnoa"):
         plan(RunConfig(model="smollm2-135m", prompts=file, attack="persnoa"))
+
+
+def test_a_prefill_is_refused_where_the_provider_would_begin_anew() -> None:
+    with pytest.raises(CopsdError, match="which openai/ does not; use --attack persona"):
+        check_provider("prefill", "openai/gpt-x")
+    check_provider("prefill", "anthropic/x")
+    check_provider("persona", "openai/gpt-x")
