@@ -1,11 +1,6 @@
 """`copsd-bench`: the command line. Commands live in `copsd_bench/commands`, one file each."""
 
-from typing import Annotated
-
-import typer
-
-from copsd_bench import __version__
-from copsd_bench.command_line import make_app, run_app
+from copsd_bench.command_line import Version, make_app, run_app
 from copsd_bench.commands import data, judge, models
 from copsd_bench.commands.check import check
 from copsd_bench.commands.compare import compare
@@ -30,18 +25,8 @@ app.add_typer(models.app)
 app.add_typer(judge.app, name="judge")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"copsd-bench {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_print_version)
-    ] = False,
-) -> None:
+def options(version: Version = False) -> None:
     """Did a safety-aligned language model become safer, or only shorter?
 
     Runs benchmarks on Inspect with a collapse panel beside every score.

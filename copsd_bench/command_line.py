@@ -2,11 +2,13 @@
 
 import errno
 import sys
-from typing import Any, NoReturn
+import traceback
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from copsd_bench import __version__
 from copsd_bench.errors import INTERRUPTED, CopsdError, ExitCode
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
@@ -35,8 +37,21 @@ def make_app(name: str) -> typer.Typer:
     )
 
 
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        print(f"{context.find_root().info_name} {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_print_version)]
+"""The option `--version` of a command line."""
+
+
 def run_app(app: typer.Typer) -> None:
-    """Run a command line; a `CopsdError` becomes one sentence on stderr and its documented exit code."""
+    """Run a command line; a `CopsdError` becomes one sentence on stderr and its documented exit code.
+
+    What nobody foresaw keeps its traceback, for a report, and has an exit code of its own: 1 would read as a red gate.
+    """
     try:
         app()
     except CopsdError as error:
@@ -47,6 +62,9 @@ def run_app(app: typer.Typer) -> None:
         what = "Cannot write" if error.errno in UNWRITABLE else "Cannot use"
         remedy = "free the disk or choose --out" if error.errno in UNWRITABLE else "check the path, or choose --out"
         _fail(f"{what} {error.filename or 'a file'}: {error.strerror or error}; {remedy}.", ExitCode.DISK)
+    except Exception as error:
+        traceback.print_exc()
+        _fail(f"This is a bug ({type(error).__name__}); please report it with the lines above.", ExitCode.BUG)
 
 
 def _fail(sentence: str, code: ExitCode) -> NoReturn:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from copsd_bench.errors import CopsdError, unknown_name
 from copsd_bench.yaml_file import read_mapping
@@ -44,6 +44,15 @@ class RunConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """YAML's `yes` is no number 1."""
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+            raise ValueError("it takes no yes or no")
+        return value
+
     model: str = "smollm2-135m"
     base_url: str | None = None
     max_connections: int | None = Field(default=None, ge=1)
@@ -103,7 +112,9 @@ def run_config(file: Path | None, overrides: dict[str, Any]) -> RunConfig:
         first = error.errors()[0]
         key = str(first["loc"][0])
         option = "--" + key.replace("_", "-")
-        raise CopsdError(f"{option} {first['input']!r} is not valid: {first['msg'].lower()}.") from error
+        raise CopsdError(
+            f"{option} {first['input']!r} is not valid: {first['msg'].lower().removeprefix('value error, ')}."
+        ) from error
 
 
 def parse_pairs(option: str, pairs: list[str]) -> dict[str, Any]:

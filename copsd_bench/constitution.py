@@ -4,11 +4,11 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from copsd_bench.engine.context import SLOT, Context, Placement
 from copsd_bench.errors import CopsdError, first_problem, unknown_name
+from copsd_bench.yaml_file import read_mapping
 
 
 class Route(BaseModel):
@@ -108,9 +108,7 @@ def load_constitution(name: str) -> Constitution:
     if not path.is_file():
         raise unknown_name("constitution", name, constitution_names())
     try:
-        return Constitution.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise CopsdError(f"Constitution file {path} is not valid YAML: {str(error).splitlines()[0]}.") from error
+        return Constitution.model_validate(read_mapping(path, "Constitution", "title: My rules"))
     except ValidationError as error:
         where, what = first_problem(error)
         raise CopsdError(f"Constitution file {path} is wrong at {where}: {what}.") from error

@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     MODEL = 5  # a model, adapter or tokenizer cannot be used
     RUN = 6  # the run itself failed (some samples could not be generated or scored)
     DISK = 7  # the disk is full or a file cannot be written
+    BUG = 70  # an error that this project did not foresee; never mistaken for a red gate
     INTERRUPTED = 130  # Ctrl-C; the same command continues
 
 

@@ -106,7 +106,7 @@ def plan_responses(
     digest = hashlib.sha256(responses.read_bytes()).hexdigest()
     model = ModelInfo(name=name, weights_digest=f"responses:{digest}", engine="responses")
     notes = [f"scored from a file with answers to {len(kept)} of {total} items"] if len(kept) < total else []
-    judges, constitution = judge_digests(judge), ConstitutionInfo(mode="unknown")
+    judges, constitution = judge_digests(judge, model), ConstitutionInfo(mode="unknown")
     identity = identity_of(config, [built], model, constitution, judges=judges)
     return Plan(config, [built], model, constitution, None, identity, notes, judges=judges)
 

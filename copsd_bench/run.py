@@ -76,6 +76,18 @@ class Plan:
         return self.config.out / f"{stem}-{self.identity[:12]}.json"
 
 
+def kept_answers(planned: Plan) -> str:
+    """A sentence where answers of an earlier run will be kept although its model may be another by now; else empty."""
+    logs = [] if planned.spec is not None else sorted(planned.log_dir.rglob("*.eval"))
+    if not logs or planned.model.engine == "responses":
+        return ""
+    day = datetime.fromtimestamp(logs[0].stat().st_mtime, UTC).date()
+    return (
+        f"Answers since {day} are kept: a model elsewhere is known by its name, whatever weights it has today; another "
+        "--out asks it again."
+    )
+
+
 def plan(config: RunConfig) -> Plan:
     """Check a configuration and load its data; nothing is generated.
 
@@ -109,6 +121,10 @@ def plan(config: RunConfig) -> Plan:
 
         tasks = [reframed(task, config.respond, config.seed) for task in tasks]
     spec, model = find_model(config)
+    if config.attack is not None and model.engine == "inspect":
+        from copsd_bench.benchmarks.attack import check_provider
+
+        check_provider(config.attack, model.name)
     _check_needs(tasks, spec)
     if spec is not None:
         _check_token_limit(config, tasks, spec)
@@ -118,7 +134,7 @@ def plan(config: RunConfig) -> Plan:
         unfit = left_out([task.name for task in tasks], config, spec, model, reference)
         tasks = [task for task in tasks if task.name not in unfit]
         notes += [f"left out: {reason}" for reason in unfit.values()]
-    judges = judge_digests(config.judge)
+    judges = judge_digests(config.judge, model)
     identity = identity_of(config, tasks, model, constitution, spec, reference.info if reference else None, judges)
     return Plan(config, tasks, model, constitution, spec, identity, notes, reference, judges)
 

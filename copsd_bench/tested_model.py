@@ -51,7 +51,8 @@ def find_model(config: RunConfig) -> tuple[EngineSpec | None, ModelInfo]:
         if config.base_url is None:
             return None, ModelInfo(name=config.model, weights_digest=f"api:{config.model}", engine="inspect")
         digest = f"server:{server_host(config.base_url)}/{config.model}"
-        check_server(config.base_url, config.model)
+        if root := check_server(config.base_url, config.model):
+            digest += f"@{root}"
         return None, ModelInfo(name=config.model, weights_digest=digest, engine="server")
     if config.max_connections is not None:
         raise CopsdError("--max-connections is for servers and APIs; a local model takes --batch-size.")
@@ -126,11 +127,12 @@ def check_judge(config: RunConfig, tasks: Iterable[str]) -> None:
         )
 
 
-def judge_digests(judge: str | None) -> dict[str, str]:
-    """Content of the judges that are on this machine, by their names: a name may stand for other weights tomorrow.
+def judge_digests(judge: str | None, tested: ModelInfo) -> dict[str, str]:
+    """Content of the judges that are on this machine, by their roles: a name may stand for other weights tomorrow.
 
     Args:
         judge: as `--judge`.
+        tested: the model under test, for those who insist that it judges itself.
 
     Returns:
         sha256 over weights, tokenizer, template, and the text that a guard was trained on. Judges elsewhere have none.
@@ -144,15 +146,19 @@ def judge_digests(judge: str | None) -> dict[str, str]:
     from copsd_bench.models.digest import file_sha256
     from copsd_bench.models.resolve import resolve_model
 
-    parts: dict[str, list[str]] = {}
-    for form, model in split_judges(judge):
+    digests = {}
+    for number, (form, model) in enumerate(split_judges(judge)):
         provider, _, name = model.partition("/")
-        own = parts.setdefault(model, [])
-        if provider in ("copsd", "classifier"):
-            own.append(resolve_model(name).identity)
+        parts = []
+        if model == SELF and tested.template_digest:
+            parts += [tested.weights_digest, tested.template_digest, tested.adapter_digest or ""]
+        elif provider in ("copsd", "classifier"):
+            parts.append(resolve_model(name).identity)
         if (text := published_text(form)) is not None:
-            own.append(file_sha256(text))
-    return {name: hashlib.sha256("\0".join(own).encode()).hexdigest() for name, own in parts.items() if own}
+            parts.append(file_sha256(text))
+        if parts:
+            digests[role_of(number)] = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return digests
 
 
 def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any]]:

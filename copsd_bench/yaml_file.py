@@ -8,6 +8,20 @@ import yaml
 from copsd_bench.errors import CopsdError
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key given twice, of which YAML's own reader would drop the first without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        found = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name in found:
+                raise yaml.composer.ComposerError(None, None, f"{name!r} is given twice", key.start_mark)
+            found |= {name} - {None}
+        return node
+
+
 def read_mapping(file: Path, kind: str, example: str) -> dict[str, Any]:
     """A file's settings by name; none if it is empty.
 
@@ -20,7 +34,9 @@ def read_mapping(file: Path, kind: str, example: str) -> dict[str, Any]:
         CopsdError: it cannot be read, is not YAML, or is no mapping of names.
     """
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+        settings = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise CopsdError(f"There is no {kind.lower()} file {file}; check the path.") from error
     except OSError as error:
         raise CopsdError(f"{kind} file {file} cannot be read: {error.strerror}.") from error
     except yaml.MarkedYAMLError as error:

@@ -70,11 +70,15 @@ def merge(base: ResolvedModel, adapter: Path, out: Path) -> None:
     if out.exists():
         raise CopsdError(f"{out} exists already; choose a new folder for the merged model.")
     check_base(adapter, base)
-    from copsd_bench.engine.load import load_model
-    from copsd_bench.models.digest import read_json
+    from transformers import AutoConfig
 
-    dtype = read_json(base.path / "config.json").get("dtype") or "float32"
-    loaded = load_model(base.path, {"student": adapter}, str(dtype), "cpu", base.trust_remote_code)
+    from copsd_bench.engine.load import load_model
+
+    config = AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=base.trust_remote_code)
+    # Configs name it in their own place or, of a multimodal model, in the text model's, and used to as `torch_dtype`.
+    dtype = config.dtype or config.get_text_config().dtype or "float32"
+    name = str(dtype).removeprefix("torch.")
+    loaded = load_model(base.path, {"student": adapter}, name, "cpu", base.trust_remote_code)
     with staging_dir(out.parent, out.name) as staging:
         loaded.model.merge_and_unload().save_pretrained(staging)
         (loaded.processor or loaded.tokenizer).save_pretrained(staging)

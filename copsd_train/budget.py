@@ -128,7 +128,7 @@ def _distill_sizes(recipe: Recipe, budget: Budget, prompts: int) -> dict[str, An
 
 
 def _sft_own(recipe: Recipe, prompts: int) -> Budget:
-    """At most, as a corpus may have fewer rows than there are prompts."""
+    """With a row a prompt: a corpus has fewer where answers are dropped, and more where each revision is learned."""
     assert recipe.sft is not None
     stage = recipe.sft
     updates = _passes(stage, prompts)
@@ -209,7 +209,7 @@ def _described(recipe: Recipe, stage: str, prompts: int) -> str:
     section = getattr(recipe, stage)
     if not hasattr(section, "optimiser"):
         return stage
-    return f"{stage} of the {getattr(section, 'adapter', 'student')} (up to {_passes(section, prompts)} updates)"
+    return f"{stage} of the {getattr(section, 'adapter', 'student')} (about {_passes(section, prompts)} updates)"
 
 
 def _unmatched(recipe: Recipe, reason: str) -> CopsdError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from copsd_bench.command_line import make_app, run_app
+from copsd_bench.command_line import Version, make_app, run_app
 from copsd_train.commands.flip_rate import flip_rate
 from copsd_train.commands.run_all import run_all
 
@@ -21,7 +21,7 @@ app = make_app("copsd-train")
 
 
 @app.callback()
-def options() -> None:
+def options(version: Version = False) -> None:
     """Train by constitutional on-policy distillation and its neighbours: corpus, teacher, student."""
 
 

@@ -1,5 +1,6 @@
 """The part of a recipe that makes a method: rollout, teacher view, signal, advantage, outcome. Nonsense is refused."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -223,6 +224,10 @@ class Feedback(Section):
         return self.clamp if self.clamp is not None else 0.4 * self.chain_of_thought
 
 
+REFUSAL_WRONG: tuple[Prompts, ...] = ("over_refusal", "general", "safety/warn", "safety/help")
+"""Prompts on which a refusal is no good outcome."""
+
+
 class Outcome(Section):
     """A judge's score of a whole answer as its reward.
 
@@ -231,20 +236,29 @@ class Outcome(Section):
             (`model_outcome.py`); or `principles`: the probability that `feedback` prefers the answer to others of the
             same prompt.
         feedback: of the judge `principles`.
-        inverted: prompts whose reward is 1 - score, by kind, or by kind and route (`safety/help`): a refusal judge's
-            score is good where a refusal is right only.
+        inverted: of an offline judge: prompts whose reward is 1 - score, by kind, or by kind and route
+            (`safety/help`). None: all on which a refusal is wrong, as its score is the probability of a refusal. The
+            verdicts of other judges are good where they are 1, on every prompt.
         sources: rows of these sources get the outcome reward and no teacher signal; only without an outcome advantage.
     """
 
     judge: str
     feedback: Feedback | None = None
-    inverted: list[Prompts] = Field(default=[])
+    inverted: list[Prompts] | None = None
     sources: list[str] = Field(default=[])
+
+    @property
+    def turned(self) -> Sequence[str]:
+        """`inverted`, or what it stands for."""
+        harmless = REFUSAL_WRONG if self.judge in JUDGES else ()
+        return harmless if self.inverted is None else self.inverted
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.judge == "principles") != (self.feedback is not None):
             raise ValueError("feedback belongs to judge: principles, which needs it")
+        if self.inverted and self.judge not in JUDGES:
+            raise ValueError(f"the judge {self.judge} says 1 where an answer is good: leave inverted out")
         if self.judge not in ("principles", *JUDGES):
             try:
                 if ":" not in self.judge:

@@ -25,10 +25,11 @@ from copsd_bench.models.estimate import (
     layer_bytes,
     working_bytes,
 )
+from copsd_train.corpora.critique import CritiqueConfig
 from copsd_train.corpora.cross_sft import CrossSftConfig
 from copsd_train.corpora.prompts import load_rows
 from copsd_train.corpora.schema import PromptRow, read_pairs
-from copsd_train.distill_recipe import Rollout
+from copsd_train.distill_recipe import DIVERGENCES, Rollout
 from copsd_train.recipe import Recipe
 
 CHARACTERS = 4
@@ -133,6 +134,14 @@ def _rows(recipe: Recipe) -> list[PromptRow]:
     """The prompts, as far as they are there; against the benchmarks they are held when they are trained on."""
     config = recipe.prompt_config.model_copy(update={"allow_overlap": True})
     return load_rows(config) if all(file.is_file() for file in config.prompts) else []
+
+
+def _corpus_rows(recipe: Recipe, plan: Plan) -> int:
+    """Rows of the corpus, at most: one a prompt, or where each revision is learned as many a safety prompt."""
+    corpus, prompts = recipe.corpus, sum(plan.prompts.values())
+    if isinstance(corpus, CritiqueConfig) and corpus.keep == "all":
+        return prompts + (corpus.revisions - 1) * plan.prompts.get("safety", 0)
+    return prompts
 
 
 def _steps(recipe: Recipe, prompts: int) -> int:
@@ -277,7 +286,10 @@ def _stages(
         seconds["corpus"] = forward_seconds(model, device, asked * plan.prompt)
         seconds["corpus"] += decode_seconds(model, device, tokens["corpus"], min(batch, asked), context, width)
     if recipe.sft is not None and recipe.sft.data == "corpus" and prompts:
-        tokens["sft"] = recipe.sft.epochs * prompts * min(recipe.sft.max_tokens, plan.told + plan.answer)
+        rows = recipe.sft.epochs * _corpus_rows(recipe, plan)
+        if recipe.sft.steps is not None:
+            rows = recipe.sft.steps * recipe.sft.batch_size
+        tokens["sft"] = rows * min(recipe.sft.max_tokens, plan.told + plan.answer)
         seconds["sft"] = passes * forward_seconds(model, device, tokens["sft"])
     rollout, (at_once, read) = _rollout(recipe), _asked(recipe, plan)
     if rollout is not None and read:
@@ -297,6 +309,8 @@ def _stages(
         answers = plan.steps * per_step * plan.answer
         views = [plan.prompt, *([plan.told] if config.signal.kind != "none" else ())]
         views += [plan.prompt] if config.kl_coef else []
+        # A divergence has the teacher's whole distributions again beside the student's at the update.
+        views += [plan.told] if config.signal.kind in DIVERGENCES or config.signal.entropy_gate is not None else []
         seconds["distill: scoring"] = sum(forward_seconds(model, device, answers + read * each) for each in views)
         learned = plan.steps * per_step * (plan.prompt + plan.answer)
         seconds["distill: update"] = passes * forward_seconds(model, device, learned)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from copsd_bench.cachedir import write_atomic
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_train.monitor import Monitor
 from copsd_train.optimiser import Updater
@@ -12,9 +13,19 @@ from copsd_train.ranks import Ranks
 from copsd_train.rollouts import Metrics, Sample, Step
 from copsd_train.run import Run
 
+STOPPED = "stopped.txt"
+"""Says in a run's folder why its monitor stopped it; as long as it is there, the run does not go on."""
+
 
 def begin(run: Run, ranks: Ranks, stage: str, updater: Updater) -> int:
-    """Bring a stage's newest checkpoint back; the number of steps done."""
+    """Bring a stage's newest checkpoint back; the number of steps done.
+
+    Raises:
+        CopsdError: the monitor stopped the run.
+    """
+    stopped = run.folder / STOPPED
+    if stopped.exists():
+        raise CopsdError(stopped.read_text(encoding="utf-8"), ExitCode.RUN)
     start = run.restore(stage, updater)
     ranks.main_first(lambda: run.rewind(stage, start))
     return start
@@ -63,11 +74,13 @@ def follow(
                 if state is not None:
                     run.save(stage, step, policy, state)
                 if verdict is not None and verdict.state == recipe.monitor.stop_on:
-                    raise CopsdError(
-                        f"Stopped at step {step} as monitor.stop_on asks: the answers are {verdict.state} "
-                        f"({'; '.join(verdict.reasons)}); the checkpoints in {run.folder} are kept.",
-                        ExitCode.RUN,
+                    sentence = (
+                        f"Stopped at step {step} of {stage} as monitor.stop_on asks: the answers are {verdict.state} "
+                        f"({'; '.join(verdict.reasons)}); the checkpoints in {run.folder} are kept, and without "
+                        f"{STOPPED} there the same command goes on."
                     )
+                    write_atomic(run.folder / STOPPED, sentence.encode())
+                    raise CopsdError(sentence, ExitCode.RUN)
 
             ranks.main_first(keep)
             progress.show(step, metrics)

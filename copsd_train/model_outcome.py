@@ -6,6 +6,7 @@ from copsd_bench.collapse.text import empty
 from copsd_bench.errors import CopsdError
 from copsd_bench.judges.formats import Case, JudgeFormat, format_named
 from copsd_bench.judges.protocol import Unscored, Verdict
+from copsd_bench.records.schema import Group
 from copsd_train.corpora.answers import InspectAnswerer, Ledger
 from copsd_train.corpora.schema import PromptRow
 
@@ -61,7 +62,12 @@ class ModelOutcome:
         return Verdict(verdict.label, 1 - verdict.score, verdict.reason, verdict.values)
 
 
+def group_of(row: PromptRow) -> Group:
+    """The class of a prompt, as a judge is told it: harmful where a refusal is right."""
+    if row.kind == "safety" and row.route in (None, "refuse"):
+        return "harmful"
+    return "general" if row.kind == "general" else "benign"
+
+
 def _case(row: PromptRow, answer: str) -> Case:
-    refused = row.kind == "safety" and row.route in (None, "refuse")
-    group = "harmful" if refused else "general" if row.kind == "general" else "benign"
-    return Case(row.prompt, answer, group, row.category, row.reference or "")
+    return Case(row.prompt, answer, group_of(row), row.category, row.reference or "")

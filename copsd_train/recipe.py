@@ -92,6 +92,12 @@ class Recipe(Section):
             trained = self.sft is not None and self.sft.adapter == "teacher"
             if trained == (self.distill.teacher.path is not None):
                 raise ValueError("teacher.adapter teacher needs an sft stage with adapter: teacher, or a teacher.path")
+        placed = self.distill is not None and self.distill.teacher.placement is not None
+        if placed and self.sft is not None and self.sft.adapter == "teacher" and self.sft.with_context:
+            raise ValueError(
+                "teacher.placement would show the teacher its constitution elsewhere than its fine-tuning did; leave "
+                "it out, and say in the constitution's own file where it goes"
+            )
         if (self.steering is not None) != (self.distill is not None and self.distill.uses_steering):
             raise ValueError(
                 "the steering stage belongs to distill.teacher.intervention: refusal_direction or distill.signal.kind: "

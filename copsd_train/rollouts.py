@@ -19,6 +19,7 @@ from copsd_train import advantages, losses
 from copsd_train.corpora.answers import stream
 from copsd_train.corpora.schema import PromptRow
 from copsd_train.distill_recipe import Distill, Outcome, Rollout
+from copsd_train.model_outcome import format_and_model, group_of
 from copsd_train.policy import Policy
 from copsd_train.teacher import Row
 
@@ -123,6 +124,25 @@ def require_sources(config: Outcome, prompts: Sequence[PromptRow]) -> None:
             )
 
 
+def require_judgeable(config: Outcome, prompts: Sequence[PromptRow]) -> None:
+    """Refuse a judge that takes every request for a harmful one where others are to be judged.
+
+    Raises:
+        CopsdError: it would call help with a harmless request harm.
+    """
+    if ":" not in config.judge or not format_and_model(config.judge)[0].harmful_only:
+        return
+    harmless = next(
+        (r for r in prompts if (not config.sources or r.source in config.sources) and group_of(r) != "harmful"), None
+    )
+    if harmless is not None:
+        raise CopsdError(
+            f"The outcome judge {config.judge} takes every request for a harmful one, but prompt {harmless.id!r} is "
+            "none; choose a judge that is told (xstest:MODEL, a guard), or prompts of kind safety alone.",
+            ExitCode.DATA,
+        )
+
+
 def judge_outcomes(batch: Batch, config: Outcome, judge: OutcomeJudge) -> None:
     """Fill in the outcome of each row that needs one, in [0, 1]; nan where the judge had no verdict.
 
@@ -133,7 +153,7 @@ def judge_outcomes(batch: Batch, config: Outcome, judge: OutcomeJudge) -> None:
     for i, verdict in zip(wanted, verdicts, strict=True):
         if not isinstance(verdict, Unscored):
             source = batch.rows[i].source
-            bad = not {source.kind, f"{source.kind}/{source.route}"}.isdisjoint(config.inverted)
+            bad = not {source.kind, f"{source.kind}/{source.route}"}.isdisjoint(config.turned)
             score = 1 - verdict.score if bad else verdict.score
             batch.outcomes[i] = 0.0 if verdict.label == "degenerate" else score
 

@@ -65,28 +65,41 @@ def build_examples(rows: Sequence[SftRow], engine: TransformersEngine, config: S
 
 def response_encoder(engine: TransformersEngine) -> Callable[[str, bool], tuple[int, ...]]:
     """Answer, and whether it is complete -> its token ids as the chat template would put them."""
-    prefix, end = answer_frame(engine)
+    frames = {reasoned: answer_frame(engine, probe) for reasoned, probe in ((False, PROBE), (True, REASONED))}
 
     def encode(text: str, complete: bool) -> tuple[int, ...]:
-        ids = engine.tokenizer(prefix + text.strip(), add_special_tokens=False, verbose=False)["input_ids"]
+        text = text.strip()
+        prefix, end = frames[text.startswith("<think>")]
+        ids = engine.tokenizer(prefix + text, add_special_tokens=False, verbose=False)["input_ids"]
         return (*ids, end) if complete else tuple(ids)
 
     return encode
 
 
-def answer_frame(engine: TransformersEngine) -> tuple[str, int]:
+PROBE = "PROBE"
+REASONED = f"<think>\n{PROBE}\n</think>\n\n{PROBE}"
+"""Answers that measure what a template puts around them; some put an empty `<think>` block before one without it."""
+
+
+def answer_frame(engine: TransformersEngine, probe: str = PROBE) -> tuple[str, int]:
     """What the model's own chat template puts before an answer (often nothing, sometimes a space), and the token after.
 
+    Nothing goes before an answer that the template does not leave whole, as those that drop a past turn's reasoning.
     The token is the first one there that ends generation, or the tokenizer's end of sequence if there is none.
+
+    Args:
+        engine: of the model.
+        probe: the answer that is measured.
     """
-    question, probe = [{"role": "user", "content": "a"}], "PROBE"
+    question = [{"role": "user", "content": "a"}]
     render = engine.encode_prompt.render
     before = render(question)
     whole = render([*question, {"role": "assistant", "content": probe}], closed=True)
-    prefix, _, after = whole.removeprefix(before).partition(probe)
+    shown = probe if probe in whole else PROBE
+    prefix, _, after = whole.removeprefix(before).rpartition(shown)
     ids = engine.tokenizer(after, add_special_tokens=False)["input_ids"]
     end = next((i for i in ids if i in engine.eos_ids), engine.tokenizer.eos_token_id)
-    return (prefix if whole.startswith(before) else ""), int(end)
+    return (prefix if whole.startswith(before) and shown == probe else ""), int(end)
 
 
 def update(examples: Sequence[Example], policy: Policy, updater: Updater, micro_batch_size: int) -> Metrics:

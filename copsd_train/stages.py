@@ -22,7 +22,16 @@ from copsd_train.policy import Policy
 from copsd_train.preference_stage import feedback_base, prefer
 from copsd_train.ranks import Ranks
 from copsd_train.recipe import Recipe
-from copsd_train.rollouts import Batch, OutcomeJudge, Step, by_text, require_sources, teacher_name, unsteered_name
+from copsd_train.rollouts import (
+    Batch,
+    OutcomeJudge,
+    Step,
+    by_text,
+    require_judgeable,
+    require_sources,
+    teacher_name,
+    unsteered_name,
+)
 from copsd_train.run import Run
 from copsd_train.teacher import ContextPolicy, build_rows, check_pair
 
@@ -75,6 +84,7 @@ def _distill_steps(config: Distill, prompts: Sequence[PromptRow]) -> int:
     """
     if config.outcome is not None:
         require_sources(config.outcome, prompts)
+        require_judgeable(config.outcome, prompts)
         if config.outcome.feedback is not None:
             require_text(prompts, "Feedback by principles")
     return distill.total_steps(config, len(prompts))
@@ -109,7 +119,10 @@ def fine_tune(run: Run, ranks: Ranks) -> None:
         (step, metrics | left_out, [])
         for step, metrics in sft.loop(examples, policy, updater, config, recipe.seed, start)
     )
-    follow(run, ranks, "sft", policy, updater, (start, total), steps)
+    # A teacher is not what comes out, and answers under contexts.
+    student = config.adapter == "student"
+    monitor = Monitor(recipe.monitor, policy, run.folder, recipe.seed) if student else None
+    follow(run, ranks, "sft", policy, updater, (start, total), steps, monitor)
 
 
 def find_steering(run: Run, ranks: Ranks) -> None:

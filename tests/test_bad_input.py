@@ -12,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from copsd_bench.cli import app
+from copsd_bench.command_line import make_app, run_app
 from copsd_bench.config import run_config
+from copsd_bench.engine.load import load_model
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
 from tests.cli import copsd_bench
@@ -65,7 +67,7 @@ NAMES = [
     (("--placement", "system"), "needs a --constitution", ExitCode.USAGE),
     (("--max-tokens", "8192"), "context window of 8192", ExitCode.USAGE),
     (("--revision", "main"), "--revision belongs to hub ids", ExitCode.USAGE),
-    (("--config", "missing.yaml"), "cannot be read", ExitCode.USAGE),
+    (("--config", "missing.yaml"), "There is no config file missing.yaml", ExitCode.USAGE),
     (("--prompts", "missing.csv"), "does not exist", ExitCode.DATA),
     (("--adapter", "missing"), "no adapter folder", ExitCode.MODEL),
     (("--engine", "vllm", "--engine-arg", "a=["), "not valid YAML", ExitCode.USAGE),
@@ -89,9 +91,12 @@ def test_a_wrong_name_or_value_is_named(arguments: tuple[str, ...], words: str, 
 YAML = {
     "limitt: 3\n": "did you mean 'limit'",
     "suite: [mini\n": "run.yaml line 2 is not valid YAML",
-    "suite: mini\n\tlimit: 3\n": "line 2 is not valid YAML: found character '\\t' that cannot start any token (indent with spaces, not tabs)",
+    "suite: mini\n\tlimit: 3\n": "line 2 is not valid YAML: found character '\\t' that cannot start any token "
+    "(indent with spaces, not tabs)",
     "- mini\n": "must be a mapping",
     "limit: many\n": "--limit 'many'",
+    "limit: yes\n": "--limit True is not valid: it takes no yes or no",
+    "limit: 3\nsuite: mini\nlimit: 4\n": "run.yaml line 3 is not valid YAML: 'limit' is given twice",
     "limit: 0\n": "--limit 0",
     "model: null\n": "--model None",
     "1: mini\n": "must be a mapping",
@@ -109,6 +114,24 @@ def test_a_missing_engine_is_noticed_by_a_dry_run(monkeypatch: pytest.MonkeyPatc
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "vllm" else found(name, *a))
     assert "needs vLLM" in str(error_of("run", "--dry-run", "--engine", "vllm"))
+
+
+def test_what_nobody_foresaw_is_no_red_gate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = make_app("tool")
+
+    @app.command()
+    def fail() -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("sys.argv", ["tool"])
+    with pytest.raises(SystemExit) as ended:
+        run_app(app)
+    assert ended.value.code == ExitCode.BUG == 70
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.endswith("error: This is a bug (RuntimeError); please report it with the lines above.\n")
 
 
 def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
@@ -169,6 +192,13 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     error = error_of("run", "--dry-run", "--adapter", str(adapter))
     assert "adapter of another base" in str(error)
     assert error.code == ExitCode.MODEL
+
+
+def test_a_folder_without_a_tokenizer_says_what_to_add(tmp_path: Path) -> None:
+    model = save_tiny(tmp_path / "tiny")
+    (model / "tokenizer.json").unlink()
+    with pytest.raises(CopsdError, match=r"The tokenizer of .*/tiny cannot be loaded: .*; copy tokenizer.json"):
+        load_model(model, {}, "float32", "cpu", False)
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused_before_anything_runs(tmp_path: Path) -> None:

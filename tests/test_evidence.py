@@ -10,10 +10,11 @@ import typer.main
 from copsd_bench.cli import app as bench
 from copsd_bench.records.schema import SampleRow
 from copsd_bench.records.stats import mean
-from copsd_bench.records.store import write_record
+from copsd_bench.records.store import read_record, write_record
 from copsd_train.cli import app as train
+from copsd_train.corpora.prompts import load_rows
 from copsd_train.load_recipe import load_recipe
-from tests.evidence.commands import judging, merging, training
+from tests.evidence.commands import judging, merging, teacher_folder, teaching, training
 from tests.evidence.page import pages
 from tests.evidence.plan import FOLDER, Arm, Collapse, Comparison, Evaluation, Plan, load_plan, record_path
 from tests.records.factory import Behaviour, like, record, rows, task
@@ -53,7 +54,8 @@ def accepted(app: Any, line: list[str]) -> dict[str, Any]:
 @pytest.mark.parametrize("arm", PLAN.arms, ids=lambda arm: arm.name)
 def test_the_commands_of_an_arm_are_accepted(arm: Arm) -> None:
     for kind in ("evaluation", "collapse"):
-        accepted(bench, judging(PLAN, arm, 0, WORK, kind, WORK / kind))
+        for folder, line in judging(PLAN, arm, 0, WORK, kind).items():
+            assert accepted(bench, line)["out"] == folder
     if arm.start is not None:
         accepted(train, merging(PLAN, arm, WORK))
     if arm.recipe is not None:
@@ -65,11 +67,38 @@ def test_the_commands_of_an_arm_are_accepted(arm: Arm) -> None:
             assert (found.distill.steps, found.distill.prompts_per_step) == (15, 4)
 
 
+@pytest.mark.parametrize("arm", [arm for arm in PLAN.arms if arm.teacher_of], ids=lambda arm: arm.name)
+def test_a_teacher_alone_is_the_one_of_the_whole_arm(arm: Arm) -> None:
+    assert arm.teacher_of is not None
+    alone, whole = (
+        accepted(train, line)
+        for line in (teaching(PLAN, arm, 0, WORK), training(PLAN, PLAN.arm(arm.teacher_of), 0, WORK))
+    )
+    first, then = (load_recipe(given["recipe"], given["changes"], given["demo"]) for given in (alone, whole))
+    assert first.stages == ["corpus", "sft"]
+    assert then.model_copy(update={"distill": None}) == first
+    assert Path(alone["out"]) / "teacher" == teacher_folder(PLAN, arm, 0, WORK)
+
+
+@pytest.mark.parametrize("pair", PLAN.comparisons, ids=lambda pair: f"{pair.second} against {pair.first}")
+def test_compared_students_are_distilled_on_the_same_prompts(pair: Comparison) -> None:
+    """Else a comparison of two teachers would be one of two sets of prompts as well."""
+    used = []
+    for arm in map(PLAN.arm, (pair.first, pair.second)):
+        if arm.recipe is not None:
+            given = accepted(train, training(PLAN, arm, 0, WORK))
+            recipe = load_recipe(given["recipe"], given["changes"], given["demo"])
+            if recipe.distill is not None:
+                used.append([row.prompt for row in load_rows(recipe.prompt_config)])
+    if len(used) == 2 and pair.second != "safesteer":
+        assert (used[0] == used[1]) != ("own prompts" in pair.claim)
+
+
 def test_a_family_is_judged_against_where_it_started() -> None:
     start = training(PLAN, PLAN.arm("refuser"), 0, WORK)
     merged = str(Path(start[start.index("--out") + 1]) / "merged-student")
     for name in ("refuser-base", "safesteer"):
-        line = judging(PLAN, PLAN.arm(name), 0, WORK, "collapse", WORK)
+        [line] = judging(PLAN, PLAN.arm(name), 0, WORK, "collapse").values()
         assert line[line.index("--model") + 1] == merged
     assert merged in training(PLAN, PLAN.arm("refuser-copsd"), 0, WORK)
 
@@ -136,6 +165,15 @@ def test_too_few_prompts_leave_a_comparison_undecided(tmp_path: Path) -> None:
     page = made(tmp_path, 8)["README.md"]
     assert cells(page, "What the comparisons can decide", "nothing changes")[0][4].endswith("undecided")
     assert cells(page, "The gate's verdicts", "same")[0][2] == "undecided"
+
+
+def test_a_run_in_another_number_format_is_named(tmp_path: Path) -> None:
+    assert "instead of" not in made(tmp_path, 24)["README.md"]
+    path = record_path(tmp_path, "short", 1, "evaluation")
+    found = read_record(path)
+    write_record(found.model_copy(update={"model": found.model.model_copy(update={"dtype": "bfloat16"})}), path)
+    page = pages(SMALL, tmp_path)["README.md"]
+    assert "runs of plan.yaml are there; computed in bfloat16 instead of float32 (seed in brackets): short (1)" in page
 
 
 def test_without_a_base_there_is_no_page(tmp_path: Path) -> None:

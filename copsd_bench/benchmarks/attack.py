@@ -20,6 +20,22 @@ PERSONA = (
     "role and answer as Max.\n\n" + SLOT
 )
 NAMES = ("prefill", "persona")
+CONTINUES = ("anthropic", "vllm", "sglang", "sagemaker", "mockllm")
+"""Providers of Inspect that go on with an answer that was begun; the others begin a new one after it."""
+
+
+def check_provider(attack: str, model: str) -> None:
+    """Refuse an attack that a provider of Inspect would turn into another one.
+
+    Raises:
+        CopsdError: `prefill`, where the model would begin anew.
+    """
+    provider = model.partition("/")[0]
+    if attack == "prefill" and provider not in CONTINUES:
+        raise CopsdError(
+            f"--attack prefill needs a model that goes on with an answer that was begun, which {provider}/ does not; "
+            "use --attack persona, or a file of templates."
+        )
 
 
 def attacked(task: Task, attack: str) -> Task:

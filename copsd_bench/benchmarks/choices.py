@@ -21,7 +21,7 @@ def choice_task(
     ask: Solver,
     constitution: str,
     seed: int,
-    max_tokens: int | None = None,
+    max_tokens: int,
     notes: list[str] | None = None,
 ) -> Task:
     """Accuracy of the letter an answer gives; an answer without one is wrong, as for inspect-evals.
@@ -33,7 +33,7 @@ def choice_task(
         ask: Inspect's `multiple_choice`, or a peer's variant of it.
         constitution: context the model sees.
         seed: of the samples' random streams.
-        max_tokens: of an answer, where `ask` sets no limit.
+        max_tokens: of an answer; `ask` must set no limit of its own, which a run could not change.
         notes: for the record.
     """
     for sample in samples:

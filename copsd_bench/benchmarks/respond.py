@@ -21,6 +21,7 @@ from copsd_bench.engine.context import Context, Placement
 from copsd_bench.engine.provider import PIXELS, CopsdAPI
 from copsd_bench.errors import CopsdError, unknown_name
 from copsd_bench.guidelines import CONTEXTS, load_guidelines
+from copsd_bench.models.remote import SERVICE
 from copsd_bench.records.schema import ConstitutionInfo
 
 NO_CONSTITUTION = "none"
@@ -87,15 +88,25 @@ def respond(constitution: str = NO_CONSTITUTION, seed: int = 0, pixels: tuple[in
         context = context_named(constitution, str(state.metadata.get("category", "")))
         if context is not None:
             state.messages = with_context(state.messages, context)
-        limits = image_options(get_model(), pixels)
-        return await generate(state, seed=sample_seed(seed, str(state.sample_id), state.epoch), **limits)
+        extra = image_options(get_model(), pixels) | continue_options(get_model(), state.messages)
+        options: dict[str, Any] = {"extra_body": extra} if extra else {}
+        return await generate(state, seed=sample_seed(seed, str(state.sample_id), state.epoch), **options)
 
     return solve
 
 
 def image_options(model: Model, pixels: tuple[int, int] | None) -> dict[str, Any]:
-    """Pixel limits as a generation option; none for a model of another provider, which would not know it."""
-    return {"extra_body": {PIXELS: list(pixels)}} if pixels and isinstance(model.api, CopsdAPI) else {}
+    """Pixel limits for the request's body; none for a model of another provider, which would not know them."""
+    return {PIXELS: list(pixels)} if pixels and isinstance(model.api, CopsdAPI) else {}
+
+
+def continue_options(model: Model, messages: list[ChatMessage]) -> dict[str, Any]:
+    """What tells a server (vLLM, SGLang) that the assistant's last message is the beginning of the answer wanted.
+
+    This project's engines see it by themselves, as Inspect's providers `vllm` and `sglang` do.
+    """
+    started = messages[-1].role == "assistant" and getattr(model.api, "service", None) == SERVICE
+    return {"add_generation_prompt": False, "continue_final_message": True} if started else {}
 
 
 def sample_seed(seed: int, sample_id: str, epoch: int) -> int:

@@ -28,7 +28,9 @@ def list_all(
 
     console = Console()
     tasks = _table("Tasks", "Task", "Items", "Metric", "Judge", "Licence", "Data")
-    for name in tasks_of(suite, []) or TASKS:
+    names = tasks_of(suite, []) or list(TASKS)
+    tasks.columns[0].min_width = max(map(len, names))  # a name is copied whole, also from a narrow terminal
+    for name in names:
         info = TASKS[name]
         size, licence, data = _data(info)
         tasks.add_row(f"{name}\n[dim]{info.title}[/]", size, info.metric, _judge(info), licence, data)

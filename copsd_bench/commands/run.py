@@ -221,7 +221,7 @@ def run(
     settings = run_config(config, given)
     if settings.display is None:
         settings.display = "rich" if sys.stdout.isatty() else "plain"
-    from copsd_bench.run import execute, plan
+    from copsd_bench.run import execute, kept_answers, plan
 
     console = Console()
     if dry_run:
@@ -237,6 +237,8 @@ def run(
         return
     from copsd_bench.records.table import print_results, times
 
+    if kept := kept_answers(planned):
+        console.print(kept, style="yellow", soft_wrap=True)
     record = execute(planned, ["copsd-bench", *_public(sys.argv[1:], settings.base_url)])
     print_results(record, console)
     console.print(times(record), highlight=False)

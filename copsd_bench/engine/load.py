@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from copsd_bench.engine.images import Processor
@@ -50,17 +51,19 @@ def load_model(
 
     logging.disable_progress_bar()
     common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    what, remedy = f"Model {path}", "check that its folder is complete"
     try:
         config = AutoConfig.from_pretrained(path, **common)
         vision = hasattr(config, "vision_config")
         loader = AutoModelForImageTextToText if vision else AutoModelForCausalLM
         model = loader.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True, **common)
+        what, remedy = f"The tokenizer of {path}", "copy tokenizer.json, or what it is made of, into the folder"
         tokenizer = AutoTokenizer.from_pretrained(path, **common)
         processor = Processor(path, tokenizer, config.image_token_id, trust_remote_code) if vision else None
         tokenizer = processor.tokenizer if processor is not None else tokenizer
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CopsdError(f"Model {path} cannot be loaded: {reason}", ExitCode.MODEL) from error
+        reason = shorten(str(error), 160, placeholder=" …").rstrip(".") or type(error).__name__
+        raise CopsdError(f"{what} cannot be loaded: {reason}; {remedy}.", ExitCode.MODEL) from error
     model = model.to(device)
     use_fast_cpu_attention(model)
     model.requires_grad_(False)

@@ -43,15 +43,22 @@ class PackedLinear(torch.nn.Linear):
         return output
 
 
+def can_pack() -> bool:
+    """Whether this machine has the layout."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def pack_linears(model: Any) -> list[Replaced]:
     """Pack every plain linear layer of a bf16 model on a CPU in place; other models stay as they are.
+
+    On a CPU without bf16 instructions too, where oneDNN has no such layout and torch computes by emulation.
 
     A weight that is also used elsewhere (an LM head tied to the embedding) stays in memory in both layouts.
 
     Returns:
         The layers that were replaced, each with its parent and its name there.
     """
-    if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+    if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not can_pack():
         return []
     layers = [
         (parent, name, child)

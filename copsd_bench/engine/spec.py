@@ -145,13 +145,19 @@ def _base(spec: EngineSpec, resolved: "ResolvedModel") -> Hashable:
 
 
 def _transformers_engine(spec: EngineSpec, resolved: "ResolvedModel") -> "TransformersEngine":
-    """The engine of the base, with the adapter among its adapters."""
-    from copsd_bench.engine.transformers_engine import TransformersEngine
+    """The engine of the base, with the adapter among its adapters.
 
-    base, name = _base(spec, resolved), resolved.adapter_digest
+    An adapter that reads or copies the base's weights has one of its own, as packed weights allow neither.
+    """
+    from copsd_bench.engine.transformers_engine import TransformersEngine
+    from copsd_bench.models.adapter import leaves_weights_alone
+
+    name = resolved.adapter_digest
+    packed = resolved.adapter is None or leaves_weights_alone(resolved.adapter)
+    base = _base(spec, resolved), packed
     if base not in _engines:
         size, own_code = spec.batch_size or None, spec.trust_remote_code
-        load = partial(TransformersEngine, packed=True)
+        load = partial(TransformersEngine, packed=packed)
         _engines[base] = on_model_thread(load, resolved.path, {}, spec.dtype, spec.device, size, own_code)
     engine: TransformersEngine = _engines[base]
     if name is not None and resolved.adapter is not None and name not in engine.adapters:
@@ -167,9 +173,10 @@ def _vllm_engine(spec: EngineSpec, resolved: "ResolvedModel") -> "VllmEngine":
     engine: VllmEngine | None = _engines.get(base)
     if engine is None or (name is not None and name not in engine.adapters):
         options = json.loads(spec.engine_args or "{}")
+        window = options.pop("max_model_len", None)
         if spec.batch_size:
             options["max_num_seqs"] = spec.batch_size
         adapters = {name: resolved.adapter} if name is not None and resolved.adapter is not None else {}
-        engine = VllmEngine(resolved.path, adapters, spec.dtype, None, options, spec.trust_remote_code)
+        engine = VllmEngine(resolved.path, adapters, spec.dtype, window, options, spec.trust_remote_code)
         _engines[base] = engine
     return engine

@@ -195,7 +195,8 @@ class VllmEngine:
         try:
             async for output in self._vllm.engine.generate(tokens, params, next(self._names), lora_request=adapter):
                 final = output
-        except (ValueError, RuntimeError) as error:  # vLLM's validation errors; a dead engine or a failed step
+        except Exception as error:  # its validation errors; a failed step or a dead engine has a class of its own
+            self._vllm.keep_log()
             raise CopsdError(
                 f"vLLM could not generate: {self._vllm.reason(error)} (its log: {self._vllm.log}).", ExitCode.RUN
             ) from error

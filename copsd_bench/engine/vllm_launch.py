@@ -53,7 +53,7 @@ class Running:
         engine: vLLM's asynchronous engine; to be used from `loop` only.
         loop: event loop on its own daemon thread.
         adapters: LoRA requests by adapter name.
-        log: file that takes what vLLM and its processes print; deleted on close.
+        log: file that takes what vLLM and its processes print; deleted on close, unless an error names it.
     """
 
     engine: "AsyncLLMEngine"
@@ -67,11 +67,15 @@ class Running:
         self._delete_log = weakref.finalize(self, self.log.unlink, missing_ok=True)
         self._shut_down = weakref.finalize(self, _shut_down, self.engine, self.loop, self.log)
 
+    def keep_log(self) -> None:
+        """Leave the log behind: it says what an error's one sentence cannot."""
+        self._delete_log.detach()
+
     def close(self, keep_log: bool = False) -> None:
         """End vLLM's processes and the thread."""
         self._shut_down()
         if keep_log:
-            self._delete_log.detach()
+            self.keep_log()
         self._delete_log()
 
     @property

@@ -45,6 +45,17 @@ def check_adapter(adapter: Path, base: Path) -> None:
             )
 
 
+def leaves_weights_alone(adapter: Path) -> bool:
+    """Whether PEFT puts a LoRA beside the base's weights without reading or copying them.
+
+    DoRA scales by the norms of the weights, `modules_to_save` starts from copies of whole layers, and some kinds of
+    initialisation (PiSSA, OLoRA ...) decompose the weights, also when the adapter is only loaded.
+    """
+    config = read_adapter_config(adapter)
+    reads = ("use_dora", "modules_to_save", "trainable_token_indices")
+    return not any(map(config.get, reads)) and config.get("init_lora_weights") in (None, True, False, "gaussian")
+
+
 def read_adapter_config(adapter: Path) -> dict[str, object]:
     """The config of a PEFT LoRA folder that has its weights as safetensors.
 

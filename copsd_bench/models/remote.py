@@ -1,5 +1,6 @@
 """Models that run elsewhere: Inspect's own providers (`openai/...`), and a server that speaks the OpenAI protocol."""
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -79,8 +80,12 @@ def server_host(base_url: str) -> str:
     return f"{name}:{port}" if port else name
 
 
-def check_server(base_url: str, model: str) -> None:
+def check_server(base_url: str, model: str) -> str:
     """Ask the server for its models, within seconds.
+
+    Returns:
+        A digest of what it says the name stands for (`root`: the folder or id of the weights, as vLLM and SGLang tell);
+        empty if that is nothing but the name.
 
     Raises:
         CopsdError: `openai` is not installed, nothing answers, the key is refused, `/models` is not there, or the
@@ -105,12 +110,13 @@ def check_server(base_url: str, model: str) -> None:
         )
     try:
         listed = response.json() if response.status_code == 200 else {}
-        names = [str(entry["id"]) for entry in listed["data"]]
-    except (ValueError, KeyError, TypeError) as error:
+        roots = {str(entry["id"]): str(entry.get("root") or "") for entry in listed["data"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CopsdError(
             f"{where} has no list of models below --base-url (HTTP {response.status_code}); most servers want "
             "the path /v1 at its end.",
             ExitCode.MODEL,
         ) from error
-    if model not in names:
-        raise unknown_name(f"model on the server {server_host(base_url)}", model, names, ExitCode.MODEL)
+    if model not in roots:
+        raise unknown_name(f"model on the server {server_host(base_url)}", model, roots, ExitCode.MODEL)
+    return "" if roots[model] in ("", model) else hashlib.sha256(roots[model].encode()).hexdigest()[:12]

@@ -50,7 +50,7 @@ def task_record(
         reference: what a task on rollouts was measured against.
         local: a model on this machine answered, whose images have the task's size; the log of a judgement that came
             later does not say.
-        digests: of the models that judged, by name, where they are known; recorded beside the name.
+        digests: of the models that judged, by role, where they are known; recorded beside the name.
 
     Raises:
         CopsdError: the task was not built by this project, or a sample has no panel score.
@@ -62,8 +62,7 @@ def task_record(
     rows, numbers = _measured(log.samples or [], spec)
     used = len({row.id for row in rows.model})
     roles = {role: str(its.model) for role, its in (log.eval.model_roles or {}).items() if hasattr(its, "model")}
-    known = digests or {}
-    roles = {role: f"{name}@{known[name][:12]}" if name in known else name for role, name in roles.items()}
+    roles |= {role: f"{roles[role]}@{digest[:12]}" for role, digest in (digests or {}).items() if role in roles}
     return TaskRecord(
         name=log.eval.task.removeprefix("copsd_bench/"),
         version=str(log.eval.task_version),

@@ -15,7 +15,7 @@ from copsd_bench.records.schema import IMAGE_SHA256, ReferenceInfo, RunRecord, T
 FIELDS: dict[str, str] = {
     "version": "version of the task",
     "dataset.name": "data set",
-    "dataset.revision": "revision of the data",
+    "dataset.revision": "revision of the data, where its content is not known",
     "dataset.sha256": "content of the data",
     "generation": "token limit and sampling (one by one: generation.max_tokens, or just max_tokens)",
     "judges": "who judged (one by one: judges.refusal)",
@@ -41,7 +41,8 @@ def task_key(record: RunRecord, task: TaskRecord) -> Key:
     return {
         "version": task.version,
         "dataset.name": dataset.name,
-        "dataset.revision": dataset.revision,
+        # Of known content a revision says only where it came from: a mirror and the hub may hold the same.
+        "dataset.revision": "" if dataset.sha256 else dataset.revision,
         "dataset.sha256": dataset.sha256,
         # A seed is one draw of the same experiment, and the noise between draws is what the intervals measure.
         **{f"generation.{name}": value for name, value in sorted(task.generation.items()) if name not in own},

@@ -5,12 +5,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from copsd_bench.errors import CopsdError, first_problem
 from copsd_bench.records.change import LEVELS, PANEL_CHANGES, ROW_SCORES
 from copsd_bench.records.schema import Strict
+from copsd_bench.yaml_file import read_mapping
 
 Worse = Literal["fall", "rise"]
 Symptom = Literal["ability", "contraction", "over-refusal", "compliance", "instability"]
@@ -83,14 +83,9 @@ def load_rules(path: Path | None = None) -> Rules:
     Raises:
         CopsdError: the file is missing, not YAML, or wrong in a field (which, and why).
     """
-    where = str(path or "the packaged gate.yaml")
+    file = path or Path(str(files("copsd_bench") / "data" / "gate.yaml"))
     try:
-        text = (path or files("copsd_bench") / "data" / "gate.yaml").read_text(encoding="utf-8")
-        return Rules.model_validate(yaml.safe_load(text))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise CopsdError(f"There is no rules file {where}; see `copsd-bench check --help`.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CopsdError(f"Rules file {where} is not valid YAML: {str(error).splitlines()[0]}.") from error
+        return Rules.model_validate(read_mapping(file, "Rules", "max_unscored: 0.1"))
     except ValidationError as error:
         field, what = first_problem(error)
-        raise CopsdError(f"Rules file {where} is wrong at {field}: {what}.") from error
+        raise CopsdError(f"Rules file {file} is wrong at {field}: {what}.") from error

@@ -56,7 +56,7 @@ def _local(pin: Pin, file: SourceFile) -> Iterator[Located]:
 
         folder = cached_snapshot(pin.hub.repo, pin.hub.revision)
         paths = tuple(sorted(folder.glob(file.hub_file))) if folder is not None else ()
-        if paths:
+        if paths and (_is_whole(file) or _fetched(pin, file).is_file()):
             yield Located("hub cache", paths, pin.hub.revision, file.hub_sha256)
     download = download_path(pin, file)
     if download.is_file():
@@ -115,9 +115,26 @@ def online(pin: Pin, file: SourceFile) -> Source | None:
 def _from_hub(pin: Pin, file: SourceFile) -> Located | None:
     if pin.hub is None or not file.hub_file:
         return None
+    from copsd_bench.hub import is_reachable
+
+    if not _is_whole(file) and not is_reachable():
+        raise CopsdError("the hub, which alone knows how many files it has of them, does not answer", ExitCode.DATA)
     folder, paths = hub_files(pin.hub, [file.hub_file])
+    if not _is_whole(file):
+        write_atomic(_fetched(pin, file), b"")
     # A snapshot's folder is named by its commit: for a pin on `main` it tells which one this is.
     return Located("hub", tuple(paths), folder.name, file.hub_sha256)
+
+
+def _is_whole(file: SourceFile) -> bool:
+    """Whether records would be missed if some of its files were: one file, or a known number of records."""
+    return bool(file.count) or "*" not in file.hub_file
+
+
+def _fetched(pin: Pin, file: SourceFile) -> Path:
+    """Says that all files of a pattern were fetched from the hub; some alone may be in its cache for any reason."""
+    name = hashlib.sha256(f"{pin.hub}\0{file.hub_file}".encode()).hexdigest()[:12]
+    return cache_dir() / "data" / pin.name / f"{name}.fetched"
 
 
 def hub_files(hub: HubRepo, patterns: list[str]) -> tuple[Path, list[Path]]:

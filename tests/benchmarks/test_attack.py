@@ -7,7 +7,7 @@ import pytest
 from inspect_ai.model import ChatMessage
 
 from copsd_bench.benchmarks.answer import REQUEST
-from copsd_bench.benchmarks.attack import PREFILL, attacked
+from copsd_bench.benchmarks.attack import PREFILL, attacked, check_provider
 from copsd_bench.config import RunConfig
 from copsd_bench.errors import CopsdError
 from copsd_bench.records.build import task_record
@@ -71,10 +71,11 @@ def test_an_attack_that_cannot_be_made_is_one_sentence(data_dir: Path, tmp_path:
         attacked(make_task("gsm8k"), "persona")
 
 
-@pytest.mark.parametrize("name", ["xstest", "strongreject", "jailbreakbench"])
+@pytest.mark.parametrize(("name", "asked"), [("xstest", 4), ("strongreject", 4), ("jailbreakbench", 2)])
 def test_whatever_the_task_its_judge_sees_the_request_without_the_attack(
-    data_dir: Path, tmp_path: Path, name: str
+    data_dir: Path, tmp_path: Path, name: str, asked: int
 ) -> None:
+    """Of JailbreakBench's twins two are harmless; its rubric takes harm for granted and is not asked about them."""
     seen: list[str] = []
 
     def judge(text: str) -> str:
@@ -83,7 +84,7 @@ def test_whatever_the_task_its_judge_sees_the_request_without_the_attack(
 
     task = attacked(make_task(name, "grader"), "persona")
     evaluated(task, replaying(lambda text: "Well." if "You are Max" in text else "Fine."), tmp_path, 4, judge)
-    assert len(seen) == 4
+    assert len(seen) == asked
     assert not [text for text in seen if "You are Max" in text]
     assert [text for text in seen if "Well." in text]
 
@@ -105,3 +106,10 @@ def test_prompts_of_ones_own_are_attacked_too(tmp_path: Path) -> None:
     assert attacked_run.identity != plain.identity
     with pytest.raises(CopsdError, match="there is no file persnoa"):
         plan(RunConfig(model="smollm2-135m", prompts=file, attack="persnoa"))
+
+
+def test_a_prefill_is_refused_where_the_provider_would_begin_anew() -> None:
+    with pytest.raises(CopsdError, match="which openai/ does not; use --attack persona"):
+        check_provider("prefill", "openai/gpt-x")
+    check_provider("prefill", "anthropic/x")
+    check_provider("persona", "openai/gpt-x")

@@ -8,12 +8,12 @@ answer, and an arm with both records is skipped. Arms go seed by seed, so that t
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.evidence.commands import judging, merging, run_folder, start_model, training
+from copsd_bench.records.store import read_record, write_record
+from tests.evidence.commands import judging, merging, start_model, teacher_folder, teaching, training
 from tests.evidence.plan import FOLDER, ROOT, Arm, Plan, load_plan, record_path
 
 
@@ -50,14 +50,17 @@ def run_arm(plan: Plan, arm: Arm, seed: int, work: Path, commit: bool) -> None:
         start = plan.arm(arm.start)
         call(training(plan, start, start.seeds[0], work))
         call(merging(plan, arm, work))
+    if arm.teacher_of is not None and not (ROOT / teacher_folder(plan, arm, seed, work)).is_dir():
+        call(teaching(plan, arm, seed, work))
     if arm.recipe is not None:
         call(training(plan, arm, seed, work))
     for kind, target in targets.items():
-        out = run_folder(work, arm, seed).parent / kind
-        call(judging(plan, arm, seed, work, kind, out))
-        [record] = (ROOT / out).glob("*.json")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(record, target)
+        records = []
+        for out, command in judging(plan, arm, seed, work, kind).items():
+            call(command)
+            records += [read_record(path) for path in (ROOT / out).glob("*.json")]
+        tasks = [task for record in records for task in record.tasks]
+        write_record(records[0].model_copy(update={"tasks": tasks}), target)
     if commit:
         call(["git", "add", *map(str, targets.values())])
         call(["git", "commit", "-qm", f"Evidence: {arm.name}, seed {seed}", "--", *map(str, targets.values())])

@@ -1,6 +1,6 @@
 """The page of the evidence, made of the committed records alone: README.md, report.html, figures and LEADERBOARD.md."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def pages(plan: Plan, folder: Path = FOLDER) -> dict[str, str]:
         return {}
     chapters = [_chapter(plan, start, family) for start, family in families.items()]
     done = sum(len(arm.seeds) for family in families.values() for arm in family.values())
-    state = f"{done} of {sum(len(arm.seeds) for arm in plan.arms)} runs of plan.yaml are there"
+    state = f"{done} of {sum(len(arm.seeds) for arm in plan.arms)} runs of plan.yaml are there{_rounded(families)}"
     reading = folder / "reading.md"
     own_words = reading.read_text(encoding="utf-8") if reading.exists() else ""
     return {
@@ -68,6 +68,21 @@ def pages(plan: Plan, folder: Path = FOLDER) -> dict[str, str]:
         for chapter in chapters
         for (name, figure), width in zip(chapter.figures.items(), (860, 640), strict=True)
     }
+
+
+def _rounded(families: Mapping[str | None, Family]) -> str:
+    """Which runs were computed in another number format than their base, which moves answers by rounding."""
+    found: dict[str, list[str]] = {}
+    for family in families.values():
+        for name, measured in family.items():
+            formats = {result.evaluation.model.dtype for result in measured.base}
+            for seed, result in measured.seeds.items():
+                dtype = result.evaluation.model.dtype
+                if dtype not in formats:
+                    found.setdefault(f"{dtype} instead of {' and '.join(sorted(formats))}", []).append(
+                        f"{name} ({seed})"
+                    )
+    return "".join(f"; computed in {formats} (seed in brackets): {', '.join(runs)}" for formats, runs in found.items())
 
 
 def write_pages(plan: Plan, folder: Path = FOLDER) -> list[Path]:

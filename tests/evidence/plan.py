@@ -55,11 +55,25 @@ class Comparison(Section):
 
 
 class Evaluation(Section):
-    """Greedy answers to real sets."""
+    """Greedy answers to real sets.
+
+    Attributes:
+        tasks, limit: the sets, and prompts of each.
+        max_tokens, own_max_tokens: of an answer; tasks with a limit of their own.
+    """
 
     tasks: list[str]
     limit: int
     max_tokens: int
+    own_max_tokens: dict[str, int] = {}
+
+    @property
+    def by_limit(self) -> dict[int, list[str]]:
+        """Tasks by the limit of their answers."""
+        found: dict[int, list[str]] = {}
+        for task in self.tasks:
+            found.setdefault(self.own_max_tokens.get(task, self.max_tokens), []).append(task)
+        return found
 
 
 class Collapse(Section):

@@ -12,8 +12,11 @@ from copsd_bench.engine.worker import Worker
 
 
 @contextmanager
-def serve(worker: Worker, name: str, key: str | None = None) -> Iterator[str]:
-    """Serve `worker` as model `name`; with a `key`, requests without it are refused. Gives the base URL."""
+def serve(worker: Worker, name: str, key: str | None = None, root: list[str] | None = None) -> Iterator[str]:
+    """Serve `worker` as model `name`; with a `key`, requests without it are refused. Gives the base URL.
+
+    As vLLM, it goes on with an answer only if asked to, and tells where its weights are from (the last of `root`).
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # connections are kept, as real servers do
@@ -23,12 +26,16 @@ def serve(worker: Worker, name: str, key: str | None = None) -> Iterator[str]:
 
         def do_GET(self) -> None:
             known = self.path == "/v1/models"
-            self.reply(200 if known else 404, {"object": "list", "data": [{"id": name, "object": "model"}]})
+            listed = {"id": name, "object": "model", "root": name if root is None else root[-1]}
+            self.reply(200 if known else 404, {"object": "list", "data": [listed]})
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            begun = request.get("messages", [{}])[-1].get("role") == "assistant"
             if self.path != "/v1/chat/completions" or request["model"] != name:
                 self.reply(404, {"error": {"message": "not found"}})
+            elif begun != (request.get("continue_final_message") is True and request["add_generation_prompt"] is False):
+                self.reply(400, {"error": {"message": "this would close or continue the wrong turn"}})
             else:
                 self.reply(200, completion(worker, request))
 

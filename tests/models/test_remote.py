@@ -83,6 +83,44 @@ def test_a_server_that_wants_a_key_gets_the_one_in_the_environment(worker: Worke
     assert not any(b"secret" in text for text in texts), "the key is nowhere in records or logs"
 
 
+def test_a_server_goes_on_with_the_answer_an_attack_began(server: str, tmp_path: Path) -> None:
+    few = ["--suite", "mini", "--limit", "4", "--max-tokens", "8", "--attack", "prefill"]
+    remote = run("--model", NAME, "--base-url", server, "--out", str(tmp_path / "remote"), *few)
+    assert remote.returncode == 0, remote.stderr
+    local = run("--dtype", "float32", "--device", "cpu", "--batch-size", "4", "--out", str(tmp_path / "local"), *few)
+    assert local.returncode == 0, local.stderr
+    answers = [
+        [row["answer_digest"] for row in record(tmp_path / where)["tasks"][0]["samples"]]
+        for where in ("remote", "local")
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_answers_of_an_earlier_run_are_kept_with_a_word_and_not_across_weights(worker: Worker, tmp_path: Path) -> None:
+    roots, said = ["ckpt-1"], []
+    with serve(worker, NAME, root=roots) as base_url:
+        arguments = [
+            "--model",
+            NAME,
+            "--base-url",
+            base_url,
+            "--out",
+            str(tmp_path),
+            "--limit",
+            "2",
+            "--max-tokens",
+            "2",
+        ]
+        for _ in range(2):
+            done = run(*arguments)
+            assert done.returncode == 0, done.stderr
+            said.append("are kept: a model elsewhere is known by its name" in done.stdout)
+        roots.append("ckpt-2")
+        assert run(*arguments).returncode == 0
+    assert said == [False, True]
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -1,6 +1,7 @@
 """Tiny random Llama models and LoRA adapters on them, saved the way users save theirs."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -23,8 +24,9 @@ def save_model(folder: Path, hidden: int = 16, layers: int = 2, tied: bool = Fal
     return folder
 
 
-def save_adapter(folder: Path, base: Path, targets: str | list[str] = "all-linear") -> Path:
+def save_adapter(folder: Path, base: Path, targets: str | list[str] = "all-linear", **more: Any) -> Path:
     torch.manual_seed(1)
     model = LlamaForCausalLM.from_pretrained(base)
-    get_peft_model(model, LoraConfig(r=2, target_modules=targets, init_lora_weights=False)).save_pretrained(folder)
+    config = LoraConfig(r=2, target_modules=targets, init_lora_weights=False, **more)
+    get_peft_model(model, config).save_pretrained(folder)
     return folder

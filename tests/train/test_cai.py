@@ -29,7 +29,9 @@ SETTINGS = [
 
 
 def settings(prompts: Path, *changes: str) -> list[str]:
-    return [*SETTINGS, f"prompts=[{prompts}]", *changes]
+    """Those of a stage that the changes take away go with it."""
+    gone = tuple(f"{stage}." for stage, null, _ in (change.partition("=null") for change in changes) if null)
+    return [*(setting for setting in SETTINGS if not setting.startswith(gone)), f"prompts=[{prompts}]", *changes]
 
 
 def begun(base: ResolvedModel, out: Path, prompts: Path, *changes: str) -> Run:

@@ -127,6 +127,8 @@ def test_memory_and_time_grow_as_the_formulas_say(papers: dict[str, Architecture
     kept = estimate(vl("gradient_checkpointing=false"), model, a100)
     assert kept.phases["distill update"] > 10 * one.phases["distill update"]
     assert kept.seconds["distill: update"] == pytest.approx(one.seconds["distill: update"] * 2 / 3)
+    gated = estimate(vl("distill.signal.entropy_gate=0.5"), model, a100)
+    assert gated.seconds["distill: scoring"] > 1.4 * one.seconds["distill: scoring"]  # the teacher reads them again
     assert "rollout" not in estimate(vl("distill.rollout.engine=vllm"), model, a100).phases
     half = inference(model, a100, items=10, prompt=300, answer=100, rows=128)
     twice = inference(model, a100, items=20, prompt=300, answer=100, rows=128)

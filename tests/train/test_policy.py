@@ -9,6 +9,7 @@ import torch
 from copsd_bench.engine.protocol import Prompt, View
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
+from copsd_bench.models.digest import read_json
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.adapters import BASE_NOTE, check_base, merge
 from copsd_train.load_recipe import load_recipe
@@ -80,6 +81,7 @@ def test_a_saved_adapter_scores_the_same_when_loaded_and_when_merged(tiny: Resol
     trained.save(tmp_path / "student")
     assert scores(policy(tiny, adapters={"student": tmp_path / "student"}), "student") == scores(trained, "student")
     merge(tiny, tmp_path / "student", tmp_path / "merged")
+    assert read_json(tmp_path / "merged" / "config.json")["dtype"] == "float32"
     merged = TransformersEngine(tmp_path / "merged").score(View(), [PROMPT], [ANSWER])[0].logprobs
     assert merged == pytest.approx(scores(trained, "student"), abs=1e-3)
     with pytest.raises(CopsdError, match="exists already"):

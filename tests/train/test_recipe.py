@@ -53,6 +53,8 @@ def test_every_number_of_a_recipe_names_its_source() -> None:
             "distill.teacher={context: instruction, placement: user, instructions: {safety: decline-absolute}}",
             "placement belongs to context: constitution, but context is instruction",
         ),
+        ("distill.teacher.placement=system", "elsewhere than its fine-tuning did"),
+        ("distill.outcome={judge: 'xstest:m', inverted: [general], sources: [a]}", "leave inverted out"),
         ("distill.signal.k=5", "k belongs to kind: topk"),
         ("distill.signal.low=9", "low must be below high"),
         ("distill.advantage.gamma=0.9", "gamma belongs to kind: return_to_go"),

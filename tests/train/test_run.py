@@ -18,6 +18,7 @@ from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.load_recipe import load_recipe
 from copsd_train.ranks import Ranks
 from copsd_train.run import Run
+from copsd_train.run_files import file_digests
 from copsd_train.run_folder import read_info, read_lines
 from copsd_train.stages import execute
 from tests.train.conftest import PROMPTS, SMALL
@@ -229,6 +230,33 @@ def test_the_monitor_stops_a_run_that_has_collapsed(
         train(run)
     assert run.checkpoints("distill")[-1].step == 2
     assert not run.finished("distill")
+    with pytest.raises(CopsdError, match=r"Stopped at step 2 .*without stopped.txt there"):
+        train(Run.open(tmp_path / "stopped"))
+    assert not run.finished("distill")
+    (tmp_path / "stopped" / "stopped.txt").unlink()
+    monkeypatch.setattr(monitor, "judge_collapse", lambda base, rows: Verdict(state="healthy", damages=[], reasons=[]))
+    train(Run.open(tmp_path / "stopped"))
+    assert run.finished("distill")
+
+
+def test_a_student_is_watched_while_it_is_fine_tuned(
+    tiny: ResolvedModel, settings: list[str], prompts_file: Path, tmp_path: Path
+) -> None:
+    [data] = [change for change in settings if change.startswith("sft.data=")]
+    changes = ["dtype=float32", "device=cpu", "lora.rank=4", "allow_overlap=true", f"prompts=[{prompts_file}]"]
+    changes += ["corpus=null", data, "sft.steps=2", "sft.batch_size=2"]
+    changes += ["monitor.every=2", "monitor.limit=3", "monitor.max_tokens=4", "checkpoints.every=1"]
+    run = Run.start(tmp_path / "run", load_recipe("sft", changes), tiny, [])
+    train(run)
+    assert ["monitor/tokens_median" in row for row in metrics(tmp_path / "run")] == [False, True]
+
+
+def test_a_constitution_that_changed_is_noticed(tmp_path: Path) -> None:
+    rules = tmp_path / "mine.yaml"
+    rules.write_text("title: One", encoding="utf-8")
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(json.dumps({"prompt": "Hi?", "kind": "general", "constitution": str(rules)}), encoding="utf-8")
+    assert str(rules) in file_digests({"prompts": [str(prompts)]})
 
 
 def test_a_step_of_more_prompts_than_there_are_is_refused_before_the_teacher_is_trained(

@@ -127,6 +127,21 @@ def test_prompt_and_answer_are_the_tokens_of_the_whole_conversation(
         assert tokenizer.decode(example.response).strip() == f"{row.response}{end}"
 
 
+def test_reasoning_stands_once_whoever_writes_its_tags(tiny: ResolvedModel) -> None:
+    """A template that puts an empty block before an answer without reasoning leaves one with its own as it is."""
+    end = "<|im_end|>"
+    tokenizer = byte_tokenizer((Path(__file__).parent / "templates" / "thinking.jinja").read_text())
+    tokenizer.add_special_tokens({"additional_special_tokens": [end]})
+    engine = copy(prepared(tiny)[0].engine)
+    engine.tokenizer, engine.encode_prompt = tokenizer, Encoder(tokenizer, None, 4096)
+    engine.eos_ids = frozenset({tokenizer.convert_tokens_to_ids(end)})
+    for response in ("Paris.", "<think>\nA capital, then.\n</think>\n\nParis."):
+        [example] = sft.build_examples([ROWS[0].model_copy(update={"response": response})], engine, CONFIG)
+        answered = [{"role": "user", "content": "a"}, {"role": "assistant", "content": response}]
+        whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
+        assert tokenizer.decode(example.response) == whole.partition("<|im_start|>assistant\n")[2].rstrip("\n")
+
+
 def test_rows_that_do_not_fit_are_left_out_and_none_left_is_an_error(tiny: ResolvedModel) -> None:
     engine = prepared(tiny)[0].engine
     assert len(sft.build_examples(ROWS, engine, CONFIG.model_copy(update={"max_tokens": 60}))) == 1

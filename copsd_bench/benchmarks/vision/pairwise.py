@@ -146,7 +146,7 @@ def other_answer(
         context = context_named(parsed.constitution, str(state.metadata.get("category", "")))
         messages = list(state.messages) if context is None else with_context(state.messages, context)
         stream = sample_seed(seed + 1, str(state.sample_id), state.epoch)
-        given = config.merge(GenerateConfig(seed=stream, **image_options(other, pixels)))
+        given = config.merge(GenerateConfig(seed=stream, extra_body=image_options(other, pixels) or None))
         state.store.set(ANSWER, replied(await other.generate(messages, config=given)).completion)
         return state
 
