@@ -14,7 +14,8 @@ class PreallocatedLayer(DynamicLayer):
     """Full attention's keys and values [B, G, T, D]: the first T columns of tensors with room for more.
 
     `update` returns all of the room, as new tensors would cost a copy; the mask must hide what is not written yet.
-    Whoever replaces `keys` and `values` leaves them without spare columns.
+    Whoever replaces `keys` or `values` leaves that one without spare columns; the other stays what it is until it is
+    replaced too.
 
     Args:
         layer: what it takes over.
@@ -27,31 +28,31 @@ class PreallocatedLayer(DynamicLayer):
     @property
     def keys(self) -> torch.Tensor:
         """Of the tokens seen."""
-        return self._keys[:, :, : self._seen]
+        return self._keys[:, :, : self._seen_keys]
 
     @keys.setter
     def keys(self, keys: torch.Tensor) -> None:
-        self._keys, self._seen = keys, keys.shape[2]
+        self._keys, self._seen_keys = keys, keys.shape[2]
 
     @property
     def values(self) -> torch.Tensor:
         """Of the tokens seen."""
-        return self._values[:, :, : self._seen]
+        return self._values[:, :, : self._seen_values]
 
     @values.setter
     def values(self, values: torch.Tensor) -> None:
-        self._values, self._seen = values, values.shape[2]
+        self._values, self._seen_values = values, values.shape[2]
 
     def room(self, further: int) -> int:
         """Columns once `further` tokens are written."""
-        needed = self._seen + further
+        needed = self._seen_keys + further
         return max(self._keys.shape[2], -(-needed // COLUMNS) * COLUMNS)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write tokens [B, G, L, D]; returns keys and values [B, G, room, D]."""
-        seen, further = self._seen, key_states.shape[2]
+        seen, further = self._seen_keys, key_states.shape[2]
         spare = self.room(further) - self._keys.shape[2]
         if spare:
             self._keys, self._values = (
@@ -59,7 +60,7 @@ class PreallocatedLayer(DynamicLayer):
             )
         self._keys[:, :, seen : seen + further] = key_states
         self._values[:, :, seen : seen + further] = value_states
-        self._seen = seen + further
+        self._seen_keys = self._seen_values = seen + further
         return self._keys, self._values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -68,7 +69,7 @@ class PreallocatedLayer(DynamicLayer):
 
     def get_seq_length(self) -> int:
         """Tokens seen."""
-        return self._seen
+        return self._seen_keys
 
 
 def preallocate(cache: DynamicCache) -> None:

@@ -1,12 +1,16 @@
 """Decoding: what a row gets depends on its prompt, its settings and its seed, and on no other row."""
 
+import itertools
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
+from copsd_bench.engine.decode import Row
 from copsd_bench.engine.protocol import Completion, Prompt, Sampling, View
+from copsd_bench.engine.sample import RowStream
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from copsd_bench.errors import CopsdError
 from tests.engine import naive
@@ -66,6 +70,23 @@ def test_a_row_does_not_depend_on_the_others(smollm2_engine: TransformersEngine)
     assert [completion.ids for completion in shuffled] == [together[i].ids for i in order]
     for i in (0, 3):
         assert smollm2_engine.generate(View(), [prompts[i]], sampling, seeds=[i])[0].ids == together[i].ids
+
+
+@pytest.mark.parametrize("later", [1, 3, 9])
+def test_longer_prompts_that_come_later_change_nothing(tiny_engine: TransformersEngine, later: int) -> None:
+    """As in an evaluation, where each finished answer makes room for a prompt of any length."""
+    prompts = [Prompt(ids=tuple(range(3, 3 + length))) for length in (6, 9, 30, 47)]
+    sampling = Sampling(max_tokens=24)
+    expected = [tiny_engine.generate(View(), [prompt], sampling)[0] for prompt in prompts]
+    found: dict[int, Completion] = {}
+    rows = [Row(prompt, sampling, RowStream(0), partial(found.__setitem__, i)) for i, prompt in enumerate(prompts)]
+    arrivals = {0: rows[:2], later: rows[2:]}
+    asked = itertools.count()
+    tiny_engine.decode(View(), lambda free: arrivals.pop(next(asked), []))
+    assert not arrivals
+    for i, completion in enumerate(expected):
+        assert found[i].ids == completion.ids
+        assert found[i].logprobs == pytest.approx(completion.logprobs, abs=1e-4)
 
 
 def test_another_seed_gives_another_answer(smollm2_engine: TransformersEngine) -> None:

@@ -1,5 +1,6 @@
 """A cache written in place answers as one that is copied, through selecting, joining and growing."""
 
+import pytest
 import torch
 
 from copsd_bench.engine.kv import KvBatch, prefill
@@ -9,10 +10,12 @@ from copsd_bench.engine.transformers_engine import TransformersEngine
 
 PROMPTS = [Prompt(ids=tuple(range(1, n))) for n in (4, 19, 11)]
 LATE = [Prompt(ids=tuple(range(40, n))) for n in (46, 70)]
+WIDE = [Prompt(ids=tuple(range(40, n))) for n in (46, 110)]
+"""One of them is longer than the rows they join have become."""
 
 
 @torch.inference_mode()
-def states(engine: TransformersEngine, in_place: bool) -> tuple[list[torch.Tensor], KvBatch]:
+def states(engine: TransformersEngine, in_place: bool, late: list[Prompt]) -> tuple[list[torch.Tensor], KvBatch]:
     """Of steps before and after rows leave (twice, and the longest) and others join."""
     batch, _ = prefill(engine.head, PROMPTS)
     if in_place:
@@ -22,16 +25,17 @@ def states(engine: TransformersEngine, in_place: bool) -> tuple[list[torch.Tenso
         if rows == 2:
             batch.select(torch.tensor([2, 0]))
         if rows == 4:
-            batch.join(prefill(engine.head, LATE)[0])
+            batch.join(prefill(engine.head, late)[0])
         for step in range(steps):
             found.append(batch.step(engine.head, torch.arange(rows).unsqueeze(1) + step))
     return found, batch
 
 
-def test_states_are_those_of_a_cache_that_is_copied(tiny_engine: TransformersEngine) -> None:
+@pytest.mark.parametrize("late", [LATE, WIDE])
+def test_states_are_those_of_a_cache_that_is_copied(tiny_engine: TransformersEngine, late: list[Prompt]) -> None:
     assert tiny_engine.cache_use.preallocates
-    expected, copied = states(tiny_engine, in_place=False)
-    got, written = states(tiny_engine, in_place=True)
+    expected, copied = states(tiny_engine, in_place=False, late=late)
+    got, written = states(tiny_engine, in_place=True, late=late)
     for one, other in zip(expected, got, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
     assert torch.equal(copied.mask, written.mask)
@@ -41,6 +45,7 @@ def test_states_are_those_of_a_cache_that_is_copied(tiny_engine: TransformersEng
         assert other.get_seq_length() == one.get_seq_length()
         real = copied.mask.bool()[:, None, :, None].expand(one.keys.shape)
         torch.testing.assert_close(one.keys[real], other.keys[real], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(one.values[real], other.values[real], atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()

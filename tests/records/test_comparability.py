@@ -33,7 +33,6 @@ def _model(**changes: Any) -> RunRecord:
 DIFFERENT = {
     "version": _task(version="2"),
     "dataset.name": _dataset(name="other"),
-    "dataset.revision": _dataset(revision="r2"),
     "dataset.sha256": _dataset(sha256="f" * 64),
     "generation.max_tokens": _task(generation=GENERATION | {"max_tokens": 256}),
     "generation.temperature": _task(generation=GENERATION | {"temperature": 1.0}),
@@ -63,6 +62,14 @@ def test_a_declared_difference_is_allowed_and_reported(field: str) -> None:
     assert list(compare(BASE, DIFFERENT[field], vary=[field]).varied) == [field]
     with pytest.raises(CopsdError):
         compare(BASE, DIFFERENT[field], vary=["version" if field != "version" else "epochs"])
+
+
+def test_a_revision_tells_data_apart_only_where_their_content_is_not_known() -> None:
+    assert not differences(BASE, _dataset(revision="r2"))
+    first, second = (_dataset(sha256="", revision=revision) for revision in ("r1", "r2"))
+    (line,) = differences(first, second)
+    assert "dataset.revision is r1 / r2" in line
+    assert not differences(first, second, ["dataset.revision"])
 
 
 def test_short_and_collective_names_can_be_varied() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from copsd_bench.constitution import constitutions_dir
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.load_recipe import load_recipe
@@ -253,7 +254,7 @@ def test_a_student_is_watched_while_it_is_fine_tuned(
 
 def test_a_constitution_that_changed_is_noticed(tmp_path: Path) -> None:
     rules = tmp_path / "mine.yaml"
-    rules.write_text("title: One", encoding="utf-8")
+    rules.write_text((constitutions_dir() / "privacy.yaml").read_text(), encoding="utf-8")
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text(json.dumps({"prompt": "Hi?", "kind": "general", "constitution": str(rules)}), encoding="utf-8")
     assert str(rules) in file_digests({"prompts": [str(prompts)]})
