@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from copsd_bench.engine.spec import EngineSpec
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.generations import generations_in
 from copsd_bench.judges.registry import judge_argument
+from copsd_bench.models.remote import check_provider_model
 from copsd_bench.records.paths import published
 from copsd_bench.records.schema import ConstitutionInfo, ModelInfo, ReferenceInfo, RunRecord
 from copsd_bench.reference_model import (
@@ -26,7 +28,7 @@ from copsd_bench.reference_model import (
     task_arguments,
 )
 from copsd_bench.suites import make_task, tasks_of
-from copsd_bench.tested_model import check_judge, find_model, judge_digests
+from copsd_bench.tested_model import check_judge, elsewhere, find_model, judge_digests
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -93,8 +95,9 @@ def plan(config: RunConfig) -> Plan:
 
     Raises:
         CopsdError: anything that could fail later: unknown names, missing data, a model or adapter that does not fit,
-            a token limit beyond the context.
+            a token limit beyond the context, a provider's key that is not there, a folder that cannot be written.
     """
+    _check_out(config.out)
     names = tasks_of(config.suite, config.task)
     if not names and config.prompts is None:
         names = tasks_of("mini", [])
@@ -134,9 +137,18 @@ def plan(config: RunConfig) -> Plan:
         unfit = left_out([task.name for task in tasks], config, spec, model, reference)
         tasks = [task for task in tasks if task.name not in unfit]
         notes += [f"left out: {reason}" for reason in unfit.values()]
+    for name in elsewhere(config, model, reference):
+        check_provider_model(name)
     judges = judge_digests(config.judge, model)
     identity = identity_of(config, tasks, model, constitution, spec, reference.info if reference else None, judges)
     return Plan(config, tasks, model, constitution, spec, identity, notes, reference, judges)
+
+
+def _check_out(out: Path) -> None:
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "cannot be written" if existing.is_dir() else "is no folder"
+        raise CopsdError(f"--out {out}: {existing} {reason}; choose another --out.", ExitCode.DISK)
 
 
 def execute(planned: Plan, command: list[str]) -> RunRecord:

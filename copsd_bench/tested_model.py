@@ -18,6 +18,7 @@ from copsd_bench.suites import task_info
 from copsd_bench.task_table import TASKS
 
 if TYPE_CHECKING:
+    from copsd_bench.reference_model import FoundReference
     from copsd_bench.run import Plan
 
 LOCAL_OPTIONS = (
@@ -184,6 +185,16 @@ def inspect_models(planned: "Plan") -> tuple[Any, dict[str, Any]]:
             else get_model(f"copsd/{spec.model}", **spec.model_args())
         )
     return model, roles
+
+
+def elsewhere(config: RunConfig, tested: ModelInfo, reference: "FoundReference | None") -> list[str]:
+    """Names of a run's models that Inspect's providers answer for: tested, reference and judges."""
+    names = [config.model] if tested.engine == "inspect" else []
+    if reference is not None and reference.spec is None and not reference.shared:
+        names.append(reference.info.name)
+    if config.judge is not None and config.judge not in JUDGES:
+        names += [name for _, name in split_judges(config.judge) if name != SELF]
+    return names
 
 
 def judge_models(planned: "Plan", model: Any) -> dict[str, Any]:

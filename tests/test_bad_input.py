@@ -88,6 +88,31 @@ def test_a_wrong_name_or_value_is_named(arguments: tuple[str, ...], words: str, 
     assert not Path("runs").exists()
 
 
+NO_KEY = "Model openai/gpt-4o cannot be used: Unable to initialise OpenAI client No OPENAI_API_KEY"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--model", "openai/gpt-4o"), ("--task", "strongreject", "--limit", "1", "--judge", "openai/gpt-4o")],
+    ids=["tested", "judge"],
+)
+def test_a_key_that_is_not_there_is_missed_before_anything_is_loaded(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    error = error_of("run", "--dry-run", *arguments)
+    assert str(error).startswith(NO_KEY)
+    assert error.code == ExitCode.MODEL
+
+
+def test_an_out_folder_that_cannot_be_is_refused_before_anything_is_loaded() -> None:
+    Path("a-file").touch()
+    for out in ("a-file", "a-file/runs"):
+        error = error_of("run", "--dry-run", "--model", "mockllm/model", "--out", out)
+        assert "a-file is no folder; choose another --out" in str(error)
+        assert error.code == ExitCode.DISK
+
+
 YAML = {
     "limitt: 3\n": "did you mean 'limit'",
     "suite: [mini\n": "run.yaml line 2 is not valid YAML",

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model
 
 KEY_VARIABLE = "COPSD_SERVER_API_KEY"
+LOADING = ("hf", "vllm", "vllm-completions", "sglang", "nnterp", "transformer_lens", "llama-cpp-python", "ollama")
+"""Inspect's providers that load weights, start a server or look for one as soon as a model is made."""
 SERVICE = "copsd-server"  # Inspect's `openai-api` provider derives the name of the key's variable from it
 SERVER_CONNECTIONS = 64
 """Requests in flight at a server when nothing else is asked for: enough for continuous batching to fill a GPU."""
 SERVER_RETRIES = 5
 """Inspect waits 3, 6, 12 ... seconds between them: a minute and a half, where it would else try for ever."""
 LIST_SECONDS = 8.0
+STYLE = re.compile(r"\[/?(bold|italic|dim|red|green|blue|yellow|cyan|magenta)\]")
+"""Markup for a terminal in Inspect's messages."""
 
 
 def is_inspect_model(name: str) -> bool:
@@ -52,8 +56,14 @@ def provider_model(name: str, base_url: str | None = None) -> "Model":
     except CopsdError:
         raise
     except Exception as error:  # each provider has errors of its own
-        reason = " ".join(re.sub(r"\[/?bold\]", "", str(getattr(error, "message", error))).split())
-        raise CopsdError(f"Model {name} cannot be used: {reason.removeprefix('ERROR: ')}", ExitCode.MODEL) from error
+        reason = " ".join(STYLE.sub("", str(getattr(error, "message", error))).split()).removeprefix("ERROR: ")
+        raise CopsdError(f"Model {name} cannot be used: {reason.rstrip('.')}.", ExitCode.MODEL) from error
+
+
+def check_provider_model(name: str) -> None:
+    """Raise what `provider_model` would, where that costs no more than a client: before any weights are loaded."""
+    if is_inspect_model(name) and name.partition("/")[0] not in LOADING:
+        provider_model(name)
 
 
 def server_key() -> str:
