@@ -28,8 +28,8 @@ DIRECTION = (
 )
 COMPARED = (
     "Length, refused and complied: greedy answers; length of those to harmless prompts. Entropy: exp of the "
-    "difference, of each arm's own sampled answers to harmless prompts. All seeds of an arm together; a prompt is one "
-    "cluster."
+    "difference, of each arm's own sampled answers to harmless prompts. All seeds of an arm together, of two trained "
+    "arms those that both have; a prompt is one cluster."
 )
 POWER = (
     "Half the interval is about the smallest change that could have been shown. The words are the gate's: red, the "

@@ -90,7 +90,7 @@ def verdict_table(family: Family) -> Grid:
 
 
 def comparison_table(plan: Plan, family: Family) -> Grid:
-    """The claims, as paired comparisons on prompts over all seeds of both arms."""
+    """The claims, as paired comparisons on prompts."""
     title = (
         "Paired comparisons (second arm against first; ratios, and differences in points; 95 % interval over prompts)"
     )
@@ -167,11 +167,21 @@ def _over_seeds(values: Sequence[float], unit: str) -> str:
 
 def _compared(plan: Plan, family: Family) -> list[tuple[str, str, list[Result], list[Result]]]:
     """The comparisons whose two arms are there: claim, names, results of both."""
-    return [
-        (pair.claim, f"{pair.first} → {pair.second}", family[pair.first].results, family[pair.second].results)
-        for pair in plan.comparisons
-        if pair.first in family and pair.second in family
-    ]
+    found = []
+    for pair in plan.comparisons:
+        if pair.first in family and pair.second in family:
+            first, second = _paired(family[pair.first], family[pair.second])
+            if first and second:
+                found.append((pair.claim, f"{pair.first} → {pair.second}", first, second))
+    return found
+
+
+def _paired(first: Measured, second: Measured) -> tuple[list[Result], list[Result]]:
+    """Results of the seeds that both have, where both are trained: a seed decides a student, not only its answers."""
+    if first.arm.recipe is None or second.arm.recipe is None:
+        return first.results, second.results
+    common = [seed for seed in first.seeds if seed in second.seeds]
+    return [first.seeds[seed] for seed in common], [second.seeds[seed] for seed in common]
 
 
 def _half_width(finding: Finding) -> str:
