@@ -17,6 +17,8 @@ from copsd_train.load_recipe import load_recipe
 from tests.evidence.commands import judging, merging, teacher_folder, teaching, training
 from tests.evidence.page import pages
 from tests.evidence.plan import FOLDER, Arm, Collapse, Comparison, Evaluation, Plan, load_plan, record_path
+from tests.evidence.results import Measured, Result
+from tests.evidence.tables import paired
 from tests.records.factory import Behaviour, like, record, rows, task
 
 PLAN = load_plan()
@@ -187,3 +189,13 @@ def test_the_committed_page_is_what_the_records_make() -> None:
     there = {FOLDER / "README.md", FOLDER / "report.html", FOLDER.parent / "LEADERBOARD.md", *FOLDER.glob("*.svg")}
     assert {path for path in there if path.exists()} == set(expected)
     assert [path.name for path, text in expected.items() if path.read_text(encoding="utf-8") != text] == []
+
+
+def test_trained_arms_are_compared_on_the_seeds_both_have() -> None:
+    run = Result(record(), record())
+    base, one, two = (
+        Measured(arm, dict.fromkeys(seeds, run), [run])
+        for arm, seeds in zip(SMALL.arms, ((0, 1, 2), (0, 1), (1, 2)), strict=False)
+    )
+    assert [len(results) for results in paired(base, one)] == [3, 2]
+    assert [len(results) for results in paired(one, two)] == [1, 1]

@@ -132,6 +132,14 @@ def direction(index: Estimate) -> str:
     return "leaves out" if index.low > 0 else "adds"
 
 
+def paired(first: Measured, second: Measured) -> tuple[list[Result], list[Result]]:
+    """Results of the seeds that both have, where both are trained: a seed decides a student, not only its answers."""
+    if first.arm.recipe is None or second.arm.recipe is None:
+        return first.results, second.results
+    common = [seed for seed in first.seeds if seed in second.seeds]
+    return [first.seeds[seed] for seed in common], [second.seeds[seed] for seed in common]
+
+
 def _columns(plan: Plan) -> dict[str, tuple[str, Callable[[Measured], float | None]]]:
     """Heading -> unit, and the number of an arm at one seed."""
 
@@ -170,18 +178,10 @@ def _compared(plan: Plan, family: Family) -> list[tuple[str, str, list[Result], 
     found = []
     for pair in plan.comparisons:
         if pair.first in family and pair.second in family:
-            first, second = _paired(family[pair.first], family[pair.second])
+            first, second = paired(family[pair.first], family[pair.second])
             if first and second:
                 found.append((pair.claim, f"{pair.first} → {pair.second}", first, second))
     return found
-
-
-def _paired(first: Measured, second: Measured) -> tuple[list[Result], list[Result]]:
-    """Results of the seeds that both have, where both are trained: a seed decides a student, not only its answers."""
-    if first.arm.recipe is None or second.arm.recipe is None:
-        return first.results, second.results
-    common = [seed for seed in first.seeds if seed in second.seeds]
-    return [first.seeds[seed] for seed in common], [second.seeds[seed] for seed in common]
 
 
 def _half_width(finding: Finding) -> str:
