@@ -18,6 +18,7 @@ from copsd_bench.judges.alpha import agreement
 from copsd_bench.judges.registry import GRADER
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
+from copsd_bench.records.paths import published
 from copsd_bench.records.schema import (
     IMAGE_SHA256,
     RESPONSE_MODE,
@@ -61,7 +62,8 @@ def task_record(
     spec = TaskSpec.model_validate(metadata)
     rows, numbers = _measured(log.samples or [], spec)
     used = len({row.id for row in rows.model})
-    roles = {role: str(its.model) for role, its in (log.eval.model_roles or {}).items() if hasattr(its, "model")}
+    models = {role: its.model for role, its in (log.eval.model_roles or {}).items() if hasattr(its, "model")}
+    roles = {role: published(str(model)) for role, model in models.items()}
     roles |= {role: f"{roles[role]}@{digest[:12]}" for role, digest in (digests or {}).items() if role in roles}
     return TaskRecord(
         name=log.eval.task.removeprefix("copsd_bench/"),
