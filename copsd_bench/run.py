@@ -185,7 +185,7 @@ def _record(planned: Plan, evaluated: "Evaluated", command: list[str]) -> RunRec
 
     config = planned.config
     order = {task.name: i for i, task in enumerate(planned.tasks)}
-    against = planned.reference.info if planned.reference is not None else None
+    against = _published(planned.reference.info) if planned.reference is not None else None
     local = planned.spec is not None
     records = [
         task_record(read_eval_log(header.location), config.seed, against, local, planned.judges)
@@ -213,6 +213,10 @@ def _record(planned: Plan, evaluated: "Evaluated", command: list[str]) -> RunRec
         record = record.model_copy(update=kept)
     write_record(record, planned.record_path)
     return record
+
+
+def _published(reference: ReferenceInfo) -> ReferenceInfo:
+    return reference.model_copy(update={"name": published(reference.name)})
 
 
 def _earlier_record(planned: Plan, headers: "list[EvalLog]") -> RunRecord | None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from copsd_bench.benchmarks.collapse.reference import ROLE, local_spec
@@ -32,8 +33,8 @@ LOCAL_OPTIONS = (
     "trust_remote_code",
 )
 """Settings that only a local model has."""
-
-
+FOLDERS = ("hf", "vllm")
+"""Inspect's providers whose model may be a folder on this machine."""
 SELF = "self"
 """The judge that is the model under test, for those who insist."""
 
@@ -153,7 +154,7 @@ def judge_digests(judge: str | None, tested: ModelInfo) -> dict[str, str]:
         parts = []
         if model == SELF and tested.template_digest:
             parts += [tested.weights_digest, tested.template_digest, tested.adapter_digest or ""]
-        elif provider in ("copsd", "classifier"):
+        elif provider in ("copsd", "classifier") or (provider in FOLDERS and Path(name).is_dir()):
             parts.append(resolve_model(name).identity)
         if (text := published_text(form)) is not None:
             parts.append(file_sha256(text))

@@ -1,12 +1,12 @@
 """The files that a recipe names (prompts, data, principles, a teacher): whether they are what a run began with."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from copsd_bench.errors import CopsdError, ExitCode
 from copsd_bench.models.digest import adapter_digest, file_sha256
-from copsd_train.corpora.schema import read_prompts
+from copsd_train.corpora.schema import PromptRow, SftRow, read_prompts, read_sft
 
 ENDINGS = (".jsonl", ".csv", ".parquet", ".yaml", ".yml")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -15,20 +15,25 @@ ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 def file_digests(recipe: Mapping[str, Any]) -> dict[str, str]:
     """The sha256 of every file, and the digest of every adapter, that a recipe (plain data) names and that is there.
 
-    Also of the constitutions that its prompts name as files.
+    Also of the images, and of the constitutions in files, that the rows of its corpora name.
     """
-    prompts = [Path(str(name)) for name in recipe.get("prompts") or ()]
-    names = sorted({*_texts(recipe), *_constitutions(path for path in prompts if path.is_file())})
+    rows = list(_rows(recipe))
+    constitutions = (row.context if isinstance(row, SftRow) else row.constitution for row in rows)
+    names = sorted({*_texts(recipe), *(name for name in constitutions if name is not None)})
     files = {name: file_sha256(Path(name)) for name in names if name.endswith(ENDINGS) and Path(name).is_file()}
     adapters = (name for name in names if all((Path(name) / part).is_file() for part in ADAPTER))
-    return files | {name: adapter_digest(Path(name)) for name in adapters}
+    images = {row.image: row.image_sha256 for row in rows if row.image and row.image_sha256}
+    return files | {name: adapter_digest(Path(name)) for name in adapters} | images
 
 
-def _constitutions(prompts: Iterable[Path]) -> Iterator[str]:
-    for path in prompts:
-        for row in read_prompts(path):
-            if row.constitution is not None:
-                yield row.constitution
+def _rows(recipe: Mapping[str, Any]) -> Iterator[PromptRow | SftRow]:
+    for section in (recipe, recipe.get("steering") or {}):
+        for name in section.get("prompts") or ():
+            if Path(name).is_file():
+                yield from read_prompts(Path(name))
+    examples = Path((recipe.get("sft") or {}).get("data", ""))
+    if examples.is_file():
+        yield from read_sft(examples)
 
 
 def require_unchanged(folder: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from copsd_bench.records.schema import RunRecord, SampleRow
 from copsd_bench.records.store import find_records, read_record
 from tests.cli import COMMAND, ROOT, copsd_bench, environment
 
-ITEMS = 20  # several times what decodes together, so that a run stopped at its first logged answers is not over
+ITEMS = 40  # ten times what decodes together, so that a run stopped at its first logged answers is not over
 RUN = (
     "run", "--task", "mini", "--limit", str(ITEMS), "--max-tokens", "32", "--batch-size", "4", "--dtype", "float32",
     "--temperature", "0.7", "--display", "none",

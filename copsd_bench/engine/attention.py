@@ -1,4 +1,4 @@
-"""Attention of few new tokens on a CPU in bf16, where PyTorch's fused kernel is slow.
+"""Attention of few new tokens on a CPU, where PyTorch's fused kernel is slow and has keys repeated for each query head.
 
 Grouped matrix products do the same work several times faster there (`tests/performance/eval_throughput.py` times the
 whole). Everything else goes to the fused kernel as before.
@@ -11,6 +11,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from copsd_bench.engine.packed import multiplies_bf16
+
 NAME = "copsd_cpu_sdpa"
 QUERIES = 64
 """Most new tokens a row; from about 100 on the fused kernel is faster."""
@@ -19,8 +21,9 @@ CELLS = 1 << 22
 
 
 def use_fast_cpu_attention(model: Any) -> None:
-    """Switch a CPU bf16 model from transformers' `sdpa` to ours; models with another attention keep theirs."""
-    if model.device.type == "cpu" and model.dtype == torch.bfloat16 and model.config._attn_implementation == "sdpa":
+    """Switch a model on a CPU from transformers' `sdpa` to ours; models with another attention keep theirs."""
+    fast = model.dtype == torch.float32 or (model.dtype == torch.bfloat16 and multiplies_bf16())
+    if fast and model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, _attention)
         AttentionMaskInterface.register(NAME, _mask)
         model.set_attn_implementation(NAME)

@@ -8,6 +8,7 @@ import torch
 
 from copsd_bench.engine.distributions import of_token
 from copsd_bench.engine.head import Head, widened
+from copsd_bench.engine.heap import release_memory
 from copsd_bench.engine.kv import CacheUse, KvBatch, whole, worth_padding
 from copsd_bench.engine.preallocated import preallocate
 from copsd_bench.engine.prefix import Prefixes
@@ -132,6 +133,8 @@ class Decoder:
             first.join(*others)
         if batch is None and self.use.preallocates:
             preallocate(first.cache)
+        if first.mask.device.type == "cpu":
+            release_memory()  # of the prefill and of the copies that joining made, before the steps need theirs
         return first
 
     def _step(self, batch: KvBatch, rows: list[Row]) -> None:

@@ -1,7 +1,8 @@
-"""Linear layers of a frozen bf16 model on a CPU, their weights laid out once as oneDNN wants them.
+"""Linear layers of a frozen model on a CPU, their weights laid out once as oneDNN wants them.
 
-`torch.nn.functional.linear` lays them out again at every call, which for a few dozen rows costs about as much as the
-product itself. The results are the same bits.
+In bf16 `torch.nn.functional.linear` lays them out again at every call, which for a few dozen rows costs about as much
+as the product itself; the results are the same bits. In float32 it takes the matrix library's product, which is up to
+twice as slow for so few rows; the results are the same up to rounding.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ import torch
 
 ROWS = 64
 """Rows the layout is chosen for; others use it too."""
-
 
 Replaced = tuple[torch.nn.Module, str, torch.nn.Linear]
 
@@ -43,40 +43,56 @@ class PackedLinear(torch.nn.Linear):
         return output
 
 
-def can_pack() -> bool:
-    """Whether this machine has the layout."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for bf16; torch emulates them otherwise, which is many times slower."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def pack_linears(model: Any) -> list[Replaced]:
-    """Pack every plain linear layer of a bf16 model on a CPU in place; other models stay as they are.
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this machine has a layout for weights of this dtype; for float32 on x86, where it was measured."""
+    if dtype == torch.float32:
+        return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    return dtype == torch.bfloat16 and multiplies_bf16()
 
-    On a CPU without bf16 instructions too, where oneDNN has no such layout and torch computes by emulation.
+
+def pack_linears(model: Any) -> None:
+    """Pack every frozen plain linear layer of a model on a CPU in place, where `can_pack`; others stay as they are.
 
     A weight that is also used elsewhere (an LM head tied to the embedding) stays in memory in both layouts.
-
-    Returns:
-        The layers that were replaced, each with its parent and its name there.
     """
-    if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not can_pack():
-        return []
-    layers = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if type(child) is torch.nn.Linear and child.weight.dtype == torch.bfloat16
-    ]
-    for parent, name, child in layers:
-        setattr(parent, name, PackedLinear(child))
-    return layers
+    layers = _plain_layers(model)
+    if not layers:
+        return
+    while layers:  # a layer's own weight is given back before the next one is laid out
+        _pack(*layers.pop())
+    for weight in model.parameters():  # what is left keeps the whole file mapped, with all that was packed
+        weight.data = weight.data.clone()
 
 
 @contextmanager
 def packed(model: Any) -> Iterator[None]:
     """Packs the layers of a model under training for as long as it generates; both layouts are in memory then."""
-    layers = pack_linears(model)
+    layers = _plain_layers(model)
+    for layer in layers:
+        _pack(*layer)
     try:
         yield
     finally:
         for parent, name, linear in layers:
             setattr(parent, name, linear)
+
+
+def _plain_layers(model: Any) -> list[Replaced]:
+    """The layers to pack, each with its parent and its name there."""
+    if model.device.type != "cpu" or not can_pack(model.dtype):
+        return []
+    return [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is torch.nn.Linear and child.weight.dtype == model.dtype and not child.weight.requires_grad
+    ]
+
+
+def _pack(parent: torch.nn.Module, name: str, linear: torch.nn.Linear) -> None:
+    setattr(parent, name, PackedLinear(linear))

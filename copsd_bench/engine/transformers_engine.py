@@ -39,7 +39,7 @@ class TransformersEngine:
         device: torch device, e.g. `cpu`, `cuda`.
         batch_size: most rows decoded together; None chooses by device.
         trust_remote_code: run model code that comes with the weights.
-        packed: faster on a CPU in bf16, for inference only: training needs the weights as they are.
+        packed: faster on a CPU, for inference only: training needs the weights as they are.
         limits: pixels of each image where nothing else is said.
     """
 

@@ -18,6 +18,7 @@ from copsd_bench.judges.alpha import agreement
 from copsd_bench.judges.registry import GRADER
 from copsd_bench.records import stats
 from copsd_bench.records.panel import panel
+from copsd_bench.records.paths import published
 from copsd_bench.records.schema import (
     IMAGE_SHA256,
     RESPONSE_MODE,
@@ -61,7 +62,8 @@ def task_record(
     spec = TaskSpec.model_validate(metadata)
     rows, numbers = _measured(log.samples or [], spec)
     used = len({row.id for row in rows.model})
-    roles = {role: str(its.model) for role, its in (log.eval.model_roles or {}).items() if hasattr(its, "model")}
+    models = {role: its.model for role, its in (log.eval.model_roles or {}).items() if hasattr(its, "model")}
+    roles = {role: published(str(model)) for role, model in models.items()}
     roles |= {role: f"{roles[role]}@{digest[:12]}" for role, digest in (digests or {}).items() if role in roles}
     return TaskRecord(
         name=log.eval.task.removeprefix("copsd_bench/"),
@@ -151,8 +153,8 @@ def _panel_values(score: Score) -> dict[str, Any]:
 def metric_estimate(metric: MetricSpec, rows: Sequence[SampleRow]) -> Estimate:
     """A benchmark's number with its 95 % interval; samples it does not cover are not counted.
 
-    Where every value is 0 or 1 it is a rate, and otherwise the mean of graded values: of a judge that says 0 of all
-    answers, Student's interval would claim certainty.
+    Where every value is 0 or 1, or all are the same share (nothing but ties), it is a rate, and otherwise the mean of
+    graded values: of a judge that says one thing of all answers, Student's interval would claim certainty.
     """
     chosen = [
         row
@@ -171,7 +173,8 @@ def metric_estimate(metric: MetricSpec, rows: Sequence[SampleRow]) -> Estimate:
             [sum(x) > len(x) / 2 if x else None for x in scored.values()],
             list({row.id: row.cluster for row in chosen}.values()),
         )
-    if all(value in (None, 0, 1) for value in values):
+    seen = {value for value in values if value is not None}
+    if seen <= {0, 1} or (len(seen) == 1 and 0 < min(seen) < 1):
         return stats.rate(values, clusters).model_copy(update={"unit": metric.unit})
     return stats.mean(values, clusters, metric.unit)
 

@@ -1,4 +1,4 @@
-"""Packed weights give the same bits as the layers they replace, with adapters and tied heads too."""
+"""Packed weights give what the layers they replace do, in bf16 the same bits; with adapters and tied heads too."""
 
 from pathlib import Path
 from typing import Any
@@ -7,44 +7,56 @@ import pytest
 import torch
 
 from copsd_bench.engine import spec
-from copsd_bench.engine.packed import PackedLinear, can_pack, pack_linears, packed
+from copsd_bench.engine.packed import PackedLinear, can_pack, packed
 from copsd_bench.engine.protocol import View
 from copsd_bench.engine.spec import EngineSpec, load_worker
 from copsd_bench.engine.transformers_engine import TransformersEngine
 from tests.models.tiny import save_adapter
 
-needs_layout = pytest.mark.skipif(not can_pack(), reason="this CPU has no bf16 instructions, so there is no layout")
+DTYPES = [
+    pytest.param(dtype, marks=pytest.mark.skipif(not can_pack(dtype), reason=f"this CPU has no layout for {dtype}"))
+    for dtype in (torch.bfloat16, torch.float32)
+]
+TOLERANCE = {torch.bfloat16: 0.0, torch.float32: 1e-5}
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
-@needs_layout
+def name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@each_dtype
 @pytest.mark.parametrize("rows", [1, 7, 64, 300])
 @pytest.mark.parametrize("bias", [False, True])
-def test_same_bits_as_the_layer_it_replaces(rows: int, bias: bool) -> None:
+def test_it_gives_the_results_of_the_layer_it_replaces(rows: int, bias: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    linear = torch.nn.Linear(96, 160, bias=bias, dtype=torch.bfloat16)
-    states = torch.randn(2, rows, 96, dtype=torch.bfloat16)
+    linear = torch.nn.Linear(96, 160, bias=bias, dtype=dtype).requires_grad_(False)
+    states = torch.randn(2, rows, 96, dtype=dtype)
     with torch.inference_mode():
-        assert torch.equal(PackedLinear(linear)(states), linear(states))
+        torch.testing.assert_close(PackedLinear(linear)(states), linear(states), rtol=0, atol=TOLERANCE[dtype])
 
 
-@needs_layout
-def test_a_gradient_is_refused() -> None:
-    packed = PackedLinear(torch.nn.Linear(32, 32, dtype=torch.bfloat16))
+@each_dtype
+def test_a_gradient_is_refused(dtype: torch.dtype) -> None:
+    packed = PackedLinear(torch.nn.Linear(32, 32, dtype=dtype))
     with pytest.raises(RuntimeError, match="no gradients"):
-        packed(torch.randn(1, 32, dtype=torch.bfloat16, requires_grad=True))
+        packed(torch.randn(1, 32, dtype=dtype, requires_grad=True))
 
 
 @pytest.mark.parametrize("adapter", [None, "student", "teacher"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_an_engine_scores_alike_packed_or_not(
-    tiny_llama: Path, tiny_adapters: dict[str, Path], adapter: str | None
+    tiny_llama: Path, tiny_adapters: dict[str, Path], adapter: str | None, dtype: torch.dtype
 ) -> None:
     scores = []
     for pack in (False, True):
-        engine = TransformersEngine(tiny_llama, tiny_adapters, "bfloat16", packed=pack)
+        engine = TransformersEngine(tiny_llama, tiny_adapters, name(dtype), packed=pack)
         linears = {type(module) for module in engine.model.modules() if isinstance(module, torch.nn.Linear)}
-        assert (PackedLinear in linears) == (pack and can_pack())
-        scores.append(engine.score(View(adapter), [engine.encode("Hello")], [[5, 6, 7, 8]]))
-    assert scores[0] == scores[1]
+        assert (PackedLinear in linears) == (pack and can_pack(dtype))
+        [found] = engine.score(View(adapter), [engine.encode("Hello")], [[5, 6, 7, 8]])
+        scores.append(found)
+    assert scores[0].logprobs == pytest.approx(scores[1].logprobs, abs=TOLERANCE[dtype])
+    assert scores[0].is_greedy == scores[1].is_greedy
 
 
 @pytest.mark.parametrize("kind", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {}], ids=["dora", "copies", ""])
@@ -66,23 +78,24 @@ def test_an_adapter_that_needs_the_weights_finds_them(
     spec.release()
 
 
-def test_a_float32_model_keeps_its_layers(tiny_llama: Path) -> None:
-    engine = TransformersEngine(tiny_llama, dtype="float32", packed=True)
-    pack_linears(engine.model)
+def test_a_model_in_float16_keeps_its_layers(tiny_llama: Path) -> None:
+    engine = TransformersEngine(tiny_llama, dtype="float16", packed=True)
     assert not any(isinstance(module, PackedLinear) for module in engine.model.modules())
 
 
-@needs_layout
-def test_a_model_under_training_is_packed_for_a_while(tiny_llama: Path, tiny_adapters: dict[str, Path]) -> None:
-    engine = TransformersEngine(tiny_llama, tiny_adapters, "bfloat16")
+@each_dtype
+def test_a_model_under_training_is_packed_for_a_while(
+    tiny_llama: Path, tiny_adapters: dict[str, Path], dtype: torch.dtype
+) -> None:
+    engine = TransformersEngine(tiny_llama, tiny_adapters, name(dtype))
     before = dict(engine.model.named_modules())
     prompt = engine.encode("Hello")
-    states = torch.randn(3, engine.model.config.hidden_size, dtype=torch.bfloat16)
-    plain = engine.score(View("student"), [prompt], [[5, 6, 7]]), engine.head.logits(states)
+    states = torch.randn(3, engine.model.config.hidden_size, dtype=dtype)
+    plain = engine.score(View("student"), [prompt], [[5, 6, 7]])[0].logprobs, engine.head.logits(states)
     with packed(engine.model):
         layers = [module for module in engine.model.modules() if isinstance(module, torch.nn.Linear)]
-        assert all(type(layer) is PackedLinear for layer in layers if layer.weight.dtype == torch.bfloat16)
-        again = engine.score(View("student"), [prompt], [[5, 6, 7]]), engine.head.logits(states)
-    assert plain[0] == again[0]
-    assert torch.equal(plain[1], again[1])
+        assert all(type(layer) is PackedLinear for layer in layers)
+        again = engine.score(View("student"), [prompt], [[5, 6, 7]])[0].logprobs, engine.head.logits(states)
+    assert plain[0] == pytest.approx(again[0], abs=TOLERANCE[dtype])
+    torch.testing.assert_close(plain[1], again[1], rtol=0, atol=TOLERANCE[dtype])
     assert dict(engine.model.named_modules()) == before

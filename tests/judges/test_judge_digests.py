@@ -38,3 +38,10 @@ def test_a_model_that_judges_itself_is_another_judge_after_training() -> None:
     tuned = base.model_copy(update={"adapter_digest": "a" * 64})
     assert judge_digests("self", base)["grader"] != judge_digests("self", tuned)["grader"]
     assert judge_digests("self", API) == {}
+
+
+def test_a_judge_in_a_folder_is_known_by_content_whoever_runs_it() -> None:
+    folder = resolve_model("smollm2-135m").path
+    ours, theirs = (judge_digests(f"xstest:{provider}/{folder}", API) for provider in ("copsd", "hf"))
+    assert ours == theirs != {}
+    assert judge_digests("xstest:hf/owner/name", API) == {}

@@ -65,3 +65,10 @@ def test_a_judge_that_says_0_of_every_answer_does_not_make_it_certain(unit: str)
     found = metric_estimate(MetricSpec(name="harm", score="harm", unit=unit), samples)  # type: ignore[arg-type]
     assert (found.value, found.unit) == (0.0, unit)
     assert found.high == pytest.approx(0.161, abs=0.001)  # Wilson's limit: z^2 / (n + z^2)
+
+
+def test_nothing_but_ties_does_not_make_a_win_rate_certain() -> None:
+    samples = [row.model_copy(update={"scores": {"win": 0.5}}) for row in rows(groups={"general": 20})]
+    found = metric_estimate(MetricSpec(name="win", score="win"), samples)
+    assert (found.value, found.n) == (0.5, 20)
+    assert (found.low, found.high) == pytest.approx((0.299, 0.701), abs=0.001)  # Wilson's of 10 among 20

@@ -19,7 +19,7 @@ from copsd_bench.models.resolve import ResolvedModel
 from copsd_train.load_recipe import load_recipe
 from copsd_train.ranks import Ranks
 from copsd_train.run import Run
-from copsd_train.run_files import file_digests
+from copsd_train.run_files import file_digests, require_unchanged
 from copsd_train.run_folder import read_info, read_lines
 from copsd_train.stages import execute
 from tests.train.conftest import PROMPTS, SMALL
@@ -252,12 +252,25 @@ def test_a_student_is_watched_while_it_is_fine_tuned(
     assert ["monitor/tokens_median" in row for row in metrics(tmp_path / "run")] == [False, True]
 
 
-def test_a_constitution_that_changed_is_noticed(tmp_path: Path) -> None:
-    rules = tmp_path / "mine.yaml"
+@pytest.mark.parametrize("section", ["prompts", "steering", "sft"])
+def test_constitutions_and_images_that_rows_name_are_known_by_content(tmp_path: Path, section: str) -> None:
+    rules, image, corpus = tmp_path / "mine.yaml", tmp_path / "seen.png", tmp_path / "corpus.jsonl"
     rules.write_text((constitutions_dir() / "privacy.yaml").read_text(), encoding="utf-8")
-    prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text(json.dumps({"prompt": "Hi?", "kind": "general", "constitution": str(rules)}), encoding="utf-8")
-    assert str(rules) in file_digests({"prompts": [str(prompts)]})
+    image.write_bytes(b"one picture")
+    row: dict[str, object] = {"prompt": "Hi?", "kind": "general", "image": "seen.png"}
+    row |= {"context": str(rules), "response": "Hello."} if section == "sft" else {"constitution": str(rules)}
+    corpus.write_text(json.dumps(row), encoding="utf-8")
+    recipe = {
+        "prompts": {"prompts": [str(corpus)]},
+        "steering": {"steering": {"prompts": [str(corpus)]}},
+        "sft": {"sft": {"data": str(corpus)}},
+    }[section]
+    before = file_digests(recipe)
+    assert {str(rules), str(image)} < set(before)
+    require_unchanged(tmp_path, before, file_digests(recipe))
+    image.write_bytes(b"another picture")
+    with pytest.raises(CopsdError, match=r"seen\.png was changed after the run"):
+        require_unchanged(tmp_path, before, file_digests(recipe))
 
 
 def test_a_step_of_more_prompts_than_there_are_is_refused_before_the_teacher_is_trained(
