@@ -21,7 +21,7 @@ from copsd_bench.report.svg import (
     x_axis,
 )
 
-WIDE, NAMES, GAP, TOP, ROW = 860.0, 190.0, 36.0, 8.0, 24.0
+WIDE, NAMES, GAP, TOP, ROW = 880.0, 210.0, 36.0, 8.0, 24.0
 
 
 @dataclass(frozen=True)
