@@ -19,8 +19,8 @@ PREFILL_TOKENS = 2048
 """Most prompt tokens (padding included, a shared beginning not) prefilled in one forward pass."""
 
 SAMPLE_CELLS = 1 << 18
-"""Most float32 logits (rows x vocabulary) sampled from together. Arrays of 1 MiB stay in a core's cache; the allocator
-gives larger ones back to the system and asks for them again at every step."""
+"""Most float32 logits (rows x vocabulary) sampled from together on a CPU. Arrays of 1 MiB stay in its cache; larger
+ones the allocator gives back to the system and asks for again at every step."""
 
 
 @dataclass(eq=False)
@@ -149,7 +149,7 @@ class Decoder:
             return
         for part in torch.tensor(live).split(self.head.positions_at_once()):
             logits = self.head.narrow_logits(states[part])
-            few = max(1, SAMPLE_CELLS // logits.shape[-1])
+            few = max(1, SAMPLE_CELLS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
             for some, narrow in zip(part.split(few), logits.split(few), strict=True):
                 self._sample_some(widened(narrow), [rows[b] for b in some.tolist()])
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from copsd_bench.engine.distributions import NUCLEUS_GUESS
 from copsd_bench.engine.protocol import Sampling
 
 
@@ -28,9 +29,14 @@ def choose(logits: torch.Tensor, samplings: list[Sampling], streams: list[RowStr
         Token ids, [B].
     """
     chosen = most_likely(logits)
+    alike: dict[Sampling, list[int]] = {}
     for b, sampling in enumerate(samplings):
         if sampling.temperature > 0:
-            chosen[b] = _draw(logits[b], sampling, streams[b].next())
+            alike.setdefault(sampling, []).append(b)
+    for sampling, rows in alike.items():
+        uniforms = torch.tensor([[streams[b].next()] for b in rows], dtype=torch.float64)
+        some = logits if len(rows) == len(logits) else logits[rows]
+        chosen[rows] = _draw(some, sampling, uniforms.to(logits.device))
     return chosen
 
 
@@ -48,19 +54,37 @@ def most_likely(logits: torch.Tensor, block: int = 256) -> torch.Tensor:
     return best.squeeze(1) * block + within
 
 
-def _draw(logits: torch.Tensor, sampling: Sampling, uniform: float) -> torch.Tensor:
-    scaled = logits.double() / sampling.temperature
-    if sampling.top_k is not None and sampling.top_k < scaled.numel():
-        kept, ids = scaled.topk(sampling.top_k)
-    elif sampling.top_p < 1:
-        kept, ids = scaled.sort(descending=True)
-    else:
-        kept, ids = scaled, None
-    probabilities = kept.softmax(dim=-1)
-    cumulative = probabilities.cumsum(dim=-1)
-    if ids is not None and sampling.top_p < 1:
-        # The smallest set of most probable tokens whose mass reaches top_p, the token that crosses it included.
-        size = int((cumulative < sampling.top_p).sum().item()) + 1
-        cumulative = cumulative[:size]
-    index = torch.searchsorted(cumulative, uniform * cumulative[-1], right=True).clamp(max=cumulative.numel() - 1)
-    return index if ids is None else ids[index]
+def _draw(logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor) -> torch.Tensor:
+    """Tokens [R] of rows [R, V] with one setting, by a number in [0, 1) each, [R, 1]."""
+    if sampling.top_k is None and sampling.top_p == 1:
+        cumulative = _weights(logits, logits.amax(dim=-1, keepdim=True), sampling.temperature).cumsum(dim=-1)
+        return _crossed(cumulative, uniforms * cumulative[:, -1:])
+    return _draw_from_top(logits, sampling, uniforms, sampling.top_k or NUCLEUS_GUESS)
+
+
+def _draw_from_top(logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor, size: int) -> torch.Tensor:
+    """As `_draw` from the `size` most probable tokens; rows whose nucleus is larger are drawn from all of theirs."""
+    vocabulary = logits.shape[-1]
+    kept, ids = logits.topk(min(size, vocabulary), dim=-1)
+    weights = _weights(kept, kept[:, :1], sampling.temperature)
+    whole = weights if sampling.top_k is not None else _weights(logits, kept[:, :1], sampling.temperature)
+    cumulative = weights.cumsum(dim=-1) / whole.sum(dim=-1, keepdim=True)
+    # The smallest set of most probable tokens whose mass reaches top_p, the token that crosses it included.
+    last = (cumulative < sampling.top_p).sum(dim=-1, keepdim=True).clamp(max=kept.shape[-1] - 1)
+    mass = cumulative.gather(-1, last)
+    chosen = ids.gather(-1, _crossed(cumulative, uniforms * mass).unsqueeze(-1)).squeeze(-1)
+    if sampling.top_k is None and size < vocabulary:
+        wide = (mass < sampling.top_p).squeeze(-1)
+        if wide.any():
+            chosen[wide] = _draw_from_top(logits[wide], sampling, uniforms[wide], vocabulary)
+    return chosen
+
+
+def _weights(logits: torch.Tensor, greatest: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Probabilities up to a factor, the greatest one as 1, in float64."""
+    return torch.sub(logits, greatest.double()).div_(temperature).exp_()
+
+
+def _crossed(cumulative: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """Where running sums [R, K] first exceed a number, [R, 1] -> [R]; the last place if rounding leaves none."""
+    return torch.searchsorted(cumulative, numbers, right=True).squeeze(-1).clamp(max=cumulative.shape[-1] - 1)

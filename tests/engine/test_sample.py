@@ -1,5 +1,6 @@
 """Sampling follows the definition of temperature, top-k and nucleus sampling."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -62,6 +63,22 @@ def test_frequencies_match_the_definition(sampling: Sampling) -> None:
     counts = [found.count(i) for i in expected]
     if len(expected) > 1:
         assert chisquare(counts, [4000 * p for p in expected.values()]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.9, 0.9999])
+@pytest.mark.parametrize("top_k", [None, 40, 999])
+def test_large_vocabularies_are_drawn_from_as_if_they_were_sorted_whole(top_k: int | None, top_p: float) -> None:
+    sampling = Sampling(temperature=0.7, top_k=top_k, top_p=top_p)
+    torch.manual_seed(0)
+    scales = torch.tensor([0.01, 0.1, 1, 3, 10, 100]).unsqueeze(1)
+    logits = torch.randn(6, 1000) * scales  # from nearly flat, where the nucleus is most of it, to sharp
+    for seed in range(20):
+        chosen = choose(logits, [sampling] * 6, [RowStream(6 * seed + r) for r in range(6)])
+        for row in range(6):
+            kept = support(logits[row].tolist(), sampling)
+            edges = np.cumsum(list(kept.values()))
+            place = int(np.searchsorted(edges, RowStream(6 * seed + row).next() * edges[-1], side="right"))
+            assert chosen[row] == list(kept)[place]
 
 
 def test_zero_temperature_is_the_argmax_and_draws_nothing() -> None:
