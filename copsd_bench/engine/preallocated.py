@@ -55,9 +55,7 @@ class PreallocatedLayer(DynamicLayer):
         seen, further = self._seen_keys, key_states.shape[2]
         spare = self.room(further) - self._keys.shape[2]
         if spare:
-            self._keys, self._values = (
-                torch.nn.functional.pad(states, (0, 0, 0, spare)) for states in (self._keys, self._values)
-            )
+            self._keys, self._values = _with_spare(self._keys, spare), _with_spare(self._values, spare)
         self._keys[:, :, seen : seen + further] = key_states
         self._values[:, :, seen : seen + further] = value_states
         self._seen_keys = self._seen_values = seen + further
@@ -70,6 +68,15 @@ class PreallocatedLayer(DynamicLayer):
     def get_seq_length(self) -> int:
         """Tokens seen."""
         return self._seen_keys
+
+
+def _with_spare(states: torch.Tensor, spare: int) -> torch.Tensor:
+    """[B, G, T, D] -> [B, G, T + spare, D], zeros behind; `pad` would write all of it twice."""
+    batch, groups, width, dim = states.shape
+    wider = states.new_empty((batch, groups, width + spare, dim))
+    wider[:, :, :width] = states
+    wider[:, :, width:] = 0
+    return wider
 
 
 def preallocate(cache: DynamicCache) -> None:

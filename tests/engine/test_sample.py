@@ -81,6 +81,13 @@ def test_large_vocabularies_are_drawn_from_as_if_they_were_sorted_whole(top_k: i
             assert chosen[row] == list(kept)[place]
 
 
+@pytest.mark.parametrize("sampling", [Sampling(temperature=2), Sampling(temperature=2, top_p=0.5)], ids=str)
+def test_drawing_leaves_the_logits_as_they_were(sampling: Sampling) -> None:
+    logits = torch.arange(6, dtype=torch.float64).view(2, 3)
+    choose(logits, [sampling] * 2, [RowStream(0), RowStream(1)])
+    assert logits.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_zero_temperature_is_the_argmax_and_draws_nothing() -> None:
     stream = RowStream(0)
     logits = torch.tensor([[0.0, 3.0, 2.9], [5.0, 1.0, 1.0]])
