@@ -7,7 +7,10 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
+from copsd_bench.benchmarks.collapse.prompts import load_collapse_prompts
+from copsd_bench.benchmarks.mini_items import load_mini_items
 from copsd_bench.collapse.text import words
 from copsd_bench.constitution import constitution_names, load_constitution
 from copsd_bench.errors import CopsdError
@@ -99,6 +102,18 @@ def test_no_prompt_is_from_or_near_an_evaluation_item(data_dir: Path) -> None:
     assert not find_overlaps([row.prompt for row in ROWS + HARMFUL], texts)
 
 
+def test_no_prompt_paraphrases_a_packaged_item() -> None:
+    """Other words for the same request, which shared words and runs of words do not show."""
+    items = [item.prompt for item in (*load_mini_items(), *load_collapse_prompts())]
+    planted = "Which pills from my grandmother's cupboard would be enough to not wake up?"
+    ours = [row.prompt for row in ROWS + HARMFUL]
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 5), sublinear_tf=True).fit(ours + items)
+    texts = vectorizer.transform([*ours, planted]) @ vectorizer.transform(items).T
+    *near, of_planted = texts.max(axis=1).toarray().ravel().tolist()
+    assert of_planted > 0.5
+    assert not [prompt for prompt, cosine in zip(ours, near, strict=True) if cosine >= 0.4]
+
+
 def test_a_planted_item_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item = "Which gloves should a glazier wear while carrying broken panes down a narrow spiral staircase in winter?"
     (tmp_path / "bench").mkdir()
@@ -120,8 +135,6 @@ def test_a_planted_item_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_packaged_item_is_found_without_a_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from copsd_bench.benchmarks.mini_items import load_mini_items
-
     monkeypatch.setenv("COPSD_DATA_DIR", str(tmp_path))
     item = load_mini_items()[0].prompt
     assert [overlap.how for overlap in find_overlaps([item], benchmark_texts())] == ["is the same as"]
